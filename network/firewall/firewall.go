@@ -1,0 +1,43 @@
+// Package firewall describes netctl's part of the packet filter: the nftables
+// table "inet netctl", as values and as text.
+//
+// The table is ours alone; other tables are never touched. What is wanted is a
+// [Config], one entry for each network; [Rules] renders it.
+package firewall
+
+import "net/netip"
+
+// Table is the name of our nftables table, of family inet.
+const Table = "netctl"
+
+// A Config is what the packet filter should do.
+type Config struct {
+	Networks []Network // sorted by Name
+	BGP      *BGP      // nil leaves the port of the speaker open to all
+}
+
+// A BGP keeps strangers away from the speaker's port: TCP connections to Port
+// are accepted from Peers only.
+type BGP struct {
+	Port  uint16
+	Peers []netip.Addr // sorted
+}
+
+// A Network is one bridge network.
+type Network struct {
+	Name   string // also the name of the bridge
+	V4, V6 Family
+	DNS    bool // clients may ask the bridge for DNS (TCP and UDP 53)
+}
+
+// A Family is how one address family of a network is treated.
+type Family struct {
+	Subnet  netip.Prefix   // masked; zero when the network has no address of this family
+	Routes  []netip.Prefix // further prefixes behind the bridge; sorted
+	Filter  bool           // ipvN.firewall: accept what the network needs (DHCP, DNS, ICMP, forwarding)
+	Routing bool           // ipvN.routing: forward; false drops what would be forwarded
+	DHCP    bool           // clients may reach our DHCP server (and router advertisements, for IPv6)
+	NAT     bool           // translate the source of what leaves Subnet for elsewhere
+	NATAddr netip.Addr     // translate to this address; zero masquerades
+	After   bool           // ipvN.nat.order=after: after the rules of other tables
+}
