@@ -1,0 +1,102 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := make(chan string, 100)
+		broken := true
+		l := New(Options[int64]{
+			Load:     func(context.Context) (int64, error) { return 7, nil },
+			Revision: func(s int64) int64 { return s },
+			Targets: []Target[int64]{
+				{Name: "nft", Apply: func(context.Context, int64) error {
+					calls <- "nft"
+					if broken {
+						broken = false
+						return errors.New("busy")
+					}
+					return nil
+				}, Refresh: func() { calls <- "refresh" }},
+				{Name: "bgp", Apply: func(context.Context, int64) error { calls <- "bgp"; return nil }},
+			},
+			Resync: time.Minute, MinDelay: time.Second, MaxDelay: 10 * time.Second, Log: slog.New(slog.DiscardHandler),
+		})
+		go func() { _ = l.Run(ctx) }()
+
+		// drain waits until the loop is idle and returns what it called.
+		drain := func() (s string) {
+			synctest.Wait()
+			for len(calls) > 0 {
+				s += <-calls + " "
+			}
+			return s
+		}
+
+		if got := drain(); got != "nft bgp " {
+			t.Errorf("first turn: %q; a failing target must not stop the others", got)
+		}
+		st := l.Status()
+		if st[0].Applied != 0 || st[0].Err == nil || st[0].Since.IsZero() || st[1].Applied != 7 || st[1].Err != nil {
+			t.Errorf("after a failure: %+v", st)
+		}
+		time.Sleep(time.Second)
+		if got := drain(); got != "nft bgp " {
+			t.Errorf("retry: %q", got)
+		}
+		if st := l.Status(); st[0].Applied != 7 || st[0].Err != nil || !st[0].Since.IsZero() {
+			t.Errorf("after the retry: %+v", st)
+		}
+		for range 10 {
+			l.Poke()
+		}
+		if got := drain(); got != "nft bgp " && got != "nft bgp nft bgp " {
+			t.Errorf("ten pokes: %q; they must merge", got)
+		}
+		time.Sleep(time.Minute)
+		if got := drain(); got != "refresh nft bgp " {
+			t.Errorf("resync: %q", got)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestLoadFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		loads, applied := 0, 0
+		l := New(Options[int64]{
+			Load: func(context.Context) (int64, error) {
+				if loads++; loads < 3 {
+					return 0, errors.New("disk full")
+				}
+				return 1, nil
+			},
+			Revision: func(s int64) int64 { return s },
+			Targets:  []Target[int64]{{Name: "x", Apply: func(context.Context, int64) error { applied++; return nil }}},
+			Resync:   time.Hour, MinDelay: time.Second, MaxDelay: time.Minute, Log: slog.New(slog.DiscardHandler),
+		})
+		go func() { _ = l.Run(ctx) }()
+		time.Sleep(2500 * time.Millisecond) // retries after 1 s and 2 s more
+		synctest.Wait()
+		if applied != 0 || loads != 2 {
+			t.Errorf("applied %d times after %d loads, want 0 after 2: nothing is applied when loading fails", applied, loads)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if applied != 1 {
+			t.Errorf("applied %d times after the load succeeded", applied)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
