@@ -1,0 +1,213 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"netctl/bgp"
+	"netctl/config"
+	"netctl/network/firewall"
+	"netctl/network/link"
+)
+
+// gate decides which exports may be announced now: those whose network is
+// really up on this host. An announcement is the last step of coming up, and
+// its withdrawal the first of going down.
+func gate(h *Host, o *Observed) {
+	why := make(map[string]string, len(h.Link.Links))
+	for _, l := range h.Link.Links {
+		why[l.Name] = notUp(l, o)
+	}
+	for i := range h.Exports {
+		e := &h.Exports[i]
+		slices.SortFunc(e.Owners, compareOwner)
+		// One owner that is up is enough.
+		e.Held = ""
+		for _, own := range e.Owners {
+			if e.Held = why[own.Network]; e.Held == "" {
+				break
+			}
+		}
+		if e.Held == "" {
+			h.BGP.Paths = append(h.BGP.Paths, e.Path)
+		}
+	}
+}
+
+// notUp says why a link is not in the state that its announcements need, or
+// nothing when it is.
+func notUp(l link.Link, o *Observed) string {
+	if o == nil {
+		return "the host has not been looked at yet"
+	}
+	seen, ok := o.Links[l.Name]
+	if !ok {
+		return fmt.Sprintf("interface %s does not exist", l.Name)
+	}
+	if n, ours := seen.Network(); !ours || n != l.Network {
+		return fmt.Sprintf("interface %s exists and is not netctl's", l.Name)
+	}
+	if !seen.Up {
+		return fmt.Sprintf("interface %s is down", l.Name)
+	}
+	for _, want := range l.Addrs {
+		if !slices.ContainsFunc(seen.Addrs, func(a link.Addr) bool { return a.Prefix == want }) {
+			return fmt.Sprintf("interface %s does not have address %s", l.Name, want)
+		}
+	}
+	return ""
+}
+
+// speaker completes h.BGP: who we are and whom we talk to.
+func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
+	for _, p := range peers {
+		h.Named = append(h.Named, Named{p.Address, p.networks})
+	}
+	if s.BGPASN == 0 || s.BGPAddress.Port() == 0 {
+		h.BGP.Paths = nil
+		return
+	}
+	if s.BGPFirewall {
+		b := &firewall.BGP{Port: s.BGPAddress.Port()}
+		for _, p := range peers {
+			b.Peers = append(b.Peers, p.Address)
+		}
+		h.Firewall.BGP = b
+	}
+	h.BGP.Listen = listen(s.BGPAddress)
+	h.BGP.RestartTime = s.RestartTime
+	for _, p := range peers {
+		h.BGP.Peers = append(h.BGP.Peers, session(p.Peer, s, o))
+	}
+	h.BGP.RouterID = routerID(s)
+	if !h.BGP.RouterID.IsValid() {
+		if h.RouterID = candidate(h.BGP.Peers); !h.RouterID.IsValid() {
+			h.Silent = "no router id: set core.bgp_routerid, or give core.bgp_address an IPv4 address"
+		}
+		return
+	}
+	h.BGP.ASN = s.BGPASN
+}
+
+// listen returns the sockets for core.bgp_address; all addresses means one
+// socket for each family.
+func listen(a netip.AddrPort) []netip.AddrPort {
+	if a.Addr().IsValid() && !a.Addr().IsUnspecified() {
+		return []netip.AddrPort{a}
+	}
+	return []netip.AddrPort{
+		netip.AddrPortFrom(netip.IPv4Unspecified(), a.Port()),
+		netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port()),
+	}
+}
+
+// routerID returns the configured router id, else the IPv4 address that we
+// listen on, else the one that was chosen before.
+func routerID(s config.Server) netip.Addr {
+	if s.BGPRouterID.IsValid() {
+		return s.BGPRouterID
+	}
+	if a := s.BGPAddress.Addr(); a.Is4() && !a.IsUnspecified() {
+		return a
+	}
+	return s.ChosenRouterID
+}
+
+// candidate returns the IPv4 address of this host toward its first peer that
+// has one.
+func candidate(peers []bgp.Peer) netip.Addr {
+	for _, p := range peers {
+		if p.NextHop4.IsValid() {
+			return p.NextHop4
+		}
+	}
+	return netip.Addr{}
+}
+
+// session completes a peer with our end of the session.
+func session(p config.Peer, s config.Server, o *Observed) bgp.Peer {
+	out := bgp.Peer{
+		Addr: p.Address, Port: p.Port, ASN: p.ASN, Password: bgp.Secret(p.Password), HoldTime: p.HoldTime,
+		Multihop: p.Multihop, TTLSecurity: p.TTLSecurity, Passive: p.Passive, LocalAddr: p.LocalAddr,
+	}
+	if a := s.BGPAddress.Addr(); !out.LocalAddr.IsValid() && a.IsValid() && !a.IsUnspecified() && a.Is4() == p.Address.Is4() {
+		out.LocalAddr = a
+	}
+	if o == nil {
+		return out
+	}
+	t, ok := o.Toward[p.Address]
+	if !ok {
+		return out
+	}
+	if t.Via.IsValid() && out.Multihop == 0 && out.TTLSecurity == 0 {
+		out.Multihop = 255
+	}
+	out.Source = source(t, p.Address, o.Links[t.Dev])
+	local := out.LocalAddr
+	if !local.IsValid() {
+		local = out.Source
+	}
+	out.NextHop4, out.NextHop6 = nextHop(local, true, t.Dev, o), nextHop(local, false, t.Dev, o)
+	return out
+}
+
+// source returns the address that we talk to a peer from: what the routing
+// table prefers, unless that is an address that comes and goes and the
+// interface has a lasting one for the same subnet.
+func source(t link.Toward, peer netip.Addr, dev link.Seen) netip.Addr {
+	lasting := func(a link.Addr) bool { return !a.Dynamic && !a.Temporary && !a.Unusable }
+	for _, a := range dev.Addrs {
+		if a.Addr() == t.Src && lasting(a) {
+			return t.Src
+		}
+	}
+	for _, a := range dev.Addrs {
+		if lasting(a) && a.Contains(peer) {
+			return a.Addr()
+		}
+	}
+	return t.Src
+}
+
+// nextHop returns this host's own address of a family on a session whose end
+// is local: local itself, else the first lasting global address of that family
+// on the interface that owns local; zero when there is none.
+func nextHop(local netip.Addr, v4 bool, dev string, o *Observed) netip.Addr {
+	if local.IsValid() && local.Is4() == v4 {
+		return local
+	}
+	var dynamic netip.Addr
+	for _, a := range owner(local, dev, o).Addrs {
+		ip := a.Addr()
+		if ip.Is4() != v4 || !ip.IsGlobalUnicast() || a.Unusable || a.Temporary {
+			continue
+		}
+		if !a.Dynamic {
+			return ip
+		}
+		if !dynamic.IsValid() {
+			dynamic = ip
+		}
+	}
+	return dynamic
+}
+
+// owner returns the interface that has an address: dev when it does, else the
+// first by name, else dev again.
+func owner(a netip.Addr, dev string, o *Observed) link.Seen {
+	has := func(l link.Seen) bool {
+		return slices.ContainsFunc(l.Addrs, func(x link.Addr) bool { return x.Addr() == a })
+	}
+	best := o.Links[dev]
+	if has(best) {
+		return best
+	}
+	for name, l := range o.Links {
+		if has(l) && (!has(best) || name < best.Name) {
+			best = l
+		}
+	}
+	return best
+}
