@@ -1,0 +1,37 @@
+package config
+
+import "time"
+
+// ServerSchema declares the keys of the daemon. The speaker runs when
+// core.bgp_address and core.bgp_asn are set.
+var ServerSchema = newSchema("server", "Server", nil,
+	field(Key{
+		Name: "core.bgp_address", Scope: Member,
+		Doc:    "Address that the BGP speaker listens on.",
+		Detail: "The port is 179 unless given. Without an address, as in `:179`, or with `[::]`, it listens on all addresses of both families; with `0.0.0.0` on all IPv4 addresses. The speaker runs when this and `core.bgp_asn` are set.",
+	}, listenAddress, func(s *Server) *addrPort { return &s.BGPAddress }),
+	field(Key{
+		Name: "core.bgp_asn",
+		Doc:  "AS number of the BGP speaker.",
+	}, asn, func(s *Server) *uint32 { return &s.BGPASN }),
+	field(Key{
+		Name: "core.bgp_routerid", Scope: Member,
+		DefaultDoc: "the IPv4 address of `core.bgp_address`, else the one that packets to the first peer have as their source",
+		Doc:        "Router id of the BGP speaker.",
+		Detail:     "It looks like an IPv4 address and must differ from those of all peers.",
+	}, routerID, func(s *Server) *addr { return &s.BGPRouterID }),
+	field(Key{
+		Name: "bgp.restart_time", Default: "120",
+		Doc:    "How long peers keep our routes while the daemon is away.",
+		Detail: "From 1 to 4095 (RFC 4724 section 3).",
+	}, seconds(1, 4095), func(s *Server) *time.Duration { return &s.RestartTime }),
+	field(Key{
+		Name: "bgp.firewall", Default: "true",
+		Doc:    "Let only configured peers reach the port of the BGP speaker.",
+		Detail: "This guards the speaker from everybody who can send packets to the host. Other firewalls of the host are not touched and still apply.",
+	}, boolean, func(s *Server) *bool { return &s.BGPFirewall }),
+	field(Key{
+		Name: "volatile.bgp.routerid", Scope: Member, Internal: true,
+		Doc: "Router id that was chosen while core.bgp_routerid is not set, kept so that a restart does not change it.",
+	}, routerID, func(s *Server) *addr { return &s.ChosenRouterID }),
+)
