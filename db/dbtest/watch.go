@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"testing"
 	"time"
 
 	"netctl/db"
 )
 
 // watch starts a watch that ends with the test.
-func watch(t *testing.T, s db.Store, rev db.Revision) <-chan db.Change {
+func (t suite) watch(s db.Store, rev db.Revision) <-chan db.Change {
 	t.Helper()
 	ch, err := s.Watch(t.Context(), rev)
 	if err != nil {
@@ -21,7 +20,7 @@ func watch(t *testing.T, s db.Store, rev db.Revision) <-chan db.Change {
 }
 
 // next waits for the next change.
-func next(t *testing.T, ch <-chan db.Change) db.Change {
+func (t suite) next(ch <-chan db.Change) db.Change {
 	t.Helper()
 	select {
 	case c, ok := <-ch:
@@ -36,7 +35,7 @@ func next(t *testing.T, ch <-chan db.Change) db.Change {
 }
 
 // ended waits for ch to be closed.
-func ended(t *testing.T, ch <-chan db.Change) {
+func (t suite) ended(ch <-chan db.Change) {
 	t.Helper()
 	select {
 	case c, ok := <-ch:
@@ -48,77 +47,77 @@ func ended(t *testing.T, ch <-chan db.Change) {
 	}
 }
 
-func testWatch(t *testing.T, open Open) {
-	s := open(t, nil)
-	put(t, s, "/a", 1)
+func (t suite) watches() {
+	s := t.open(t.T, nil)
+	t.put(s, "/a", 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	ch, err := s.Watch(ctx, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := watch(t, s, 1)
-	update(t, s, func(tx *db.Tx) error {
+	other := t.watch(s, 1)
+	t.update(s, func(tx *db.Tx) error {
 		tx.Delete("/a")
 		return errors.Join(tx.Put("/c", 1, 1), tx.Put("/b", 1, 1))
 	})
-	want(t, "change", next(t, ch), db.Change{Revision: 2, Puts: []string{"/b", "/c"}, Deletes: []string{"/a"}})
-	update(t, s, func(*db.Tx) error { return nil })
-	put(t, s, "/b", 2)
-	want(t, "change", next(t, ch), db.Change{Revision: 3, Puts: []string{"/b"}})
+	t.want("change", t.next(ch), db.Change{Revision: 2, Puts: []string{"/b", "/c"}, Deletes: []string{"/a"}})
+	t.update(s, func(*db.Tx) error { return nil })
+	t.put(s, "/b", 2)
+	t.want("change", t.next(ch), db.Change{Revision: 3, Puts: []string{"/b"}})
 	cancel()
-	ended(t, ch)
-	want(t, "the other's first", next(t, other).Revision, db.Revision(2))
-	want(t, "the other's second", next(t, other).Revision, db.Revision(3))
+	t.ended(ch)
+	t.want("the other's first", t.next(other).Revision, db.Revision(2))
+	t.want("the other's second", t.next(other).Revision, db.Revision(3))
 }
 
-func testWatchFromThePast(t *testing.T, open Open) {
+func (t suite) watchFromThePast() {
 	const n = 600
-	s := open(t, nil)
+	s := t.open(t.T, nil)
 	for i := range n {
-		put(t, s, fmt.Sprintf("/k/%d", i%7), i)
+		t.put(s, fmt.Sprintf("/k/%d", i%7), i)
 	}
-	ch := watch(t, s, 0)
+	ch := t.watch(s, 0)
 	for i := range n {
-		want(t, "change", next(t, ch), db.Change{Revision: db.Revision(i + 1), Puts: []string{fmt.Sprintf("/k/%d", i%7)}})
+		t.want("change", t.next(ch), db.Change{Revision: db.Revision(i + 1), Puts: []string{fmt.Sprintf("/k/%d", i%7)}})
 	}
-	put(t, s, "/k/0", "last")
-	want(t, "live", next(t, ch).Revision, db.Revision(n+1))
+	t.put(s, "/k/0", "last")
+	t.want("live", t.next(ch).Revision, db.Revision(n+1))
 }
 
-// testWatchSlow has a watcher that reads nothing: updates go on, and it gets
+// watchSlow has a watcher that reads nothing: updates go on, and it gets
 // everything or is told that it is too late.
-func testWatchSlow(t *testing.T, open Open) {
+func (t suite) watchSlow() {
 	const n = 300
-	s := open(t, nil)
-	ch := watch(t, s, 0)
+	s := t.open(t.T, nil)
+	ch := t.watch(s, 0)
 	for i := range n {
-		put(t, s, "/a", i)
+		t.put(s, "/a", i)
 	}
 	for i := range n {
-		c := next(t, ch)
+		c := t.next(ch)
 		if c.Err != nil {
 			if !errors.Is(c.Err, db.ErrCompacted) {
 				t.Fatalf("the watch ended with %v", c.Err)
 			}
-			ended(t, ch)
+			t.ended(ch)
 			return
 		}
-		want(t, "revision", c.Revision, db.Revision(i+1))
+		t.want("revision", c.Revision, db.Revision(i+1))
 	}
 }
 
-func testWatchTheFuture(t *testing.T, open Open) {
-	s := open(t, nil)
-	put(t, s, "/a", 1)
+func (t suite) watchTheFuture() {
+	s := t.open(t.T, nil)
+	t.put(s, "/a", 1)
 	if _, err := s.Watch(t.Context(), 2); !errors.Is(err, db.ErrCompacted) {
 		t.Errorf("watching what comes after a revision of the future: %v", err)
 	}
 }
 
-func testWatchAndSnapshot(t *testing.T, open Open) {
+func (t suite) watchAndSnapshot() {
 	const n = 100
-	s := open(t, nil)
-	ch := watch(t, s, 0)
+	s := t.open(t.T, nil)
+	ch := t.watch(s, 0)
 	go func() {
 		for i := range n {
 			if _, err := s.Update(t.Context(), func(tx *db.Tx) error { return tx.Put("/a", 1, i) }); err != nil {
@@ -128,8 +127,8 @@ func testWatchAndSnapshot(t *testing.T, open Open) {
 		}
 	}()
 	for range n {
-		c := next(t, ch)
-		if have := snapshot(t, s).Revision(); have < c.Revision {
+		c := t.next(ch)
+		if have := t.snapshot(s).Revision(); have < c.Revision {
 			t.Fatalf("snapshot %d is older than the change %d that was delivered", have, c.Revision)
 		}
 	}

@@ -48,7 +48,7 @@ func create(ctx context.Context, path string, steps []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	if err := f.Close(); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func create(ctx context.Context, path string, steps []string) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	return dir.Sync()
 }
 
@@ -77,22 +77,22 @@ func initialize(ctx context.Context, path string, steps []string) error {
 	if err != nil {
 		return errors.Join(err, pool.Close())
 	}
-	if _, err = conn.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", applicationID)); err == nil {
+	if _, err = conn.ExecContext(ctx, fmt.Sprintf("%s; PRAGMA application_id = %d", walMode, applicationID)); err == nil {
 		err = apply(ctx, conn, 0, steps)
 	}
 	return errors.Join(err, conn.Close(), pool.Close()) // with the last connection goes the WAL
 }
 
 // verify makes sure that the file is ours, not too new and not damaged.
-func verify(ctx context.Context, reader *sql.DB, newest int) error {
-	id, err := pragma(ctx, reader, "application_id")
+func verify(ctx context.Context, conn *sql.Conn, newest int) error {
+	id, err := pragma(ctx, conn, "application_id")
 	if err != nil {
 		return err
 	}
 	if id != applicationID {
 		return fmt.Errorf("%w: it is not a file of netctl", db.ErrCorrupt)
 	}
-	version, err := pragma(ctx, reader, "user_version")
+	version, err := pragma(ctx, conn, "user_version")
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func verify(ctx context.Context, reader *sql.DB, newest int) error {
 		return fmt.Errorf("%w: its schema is %d, the newest known here %d", db.ErrNewer, version, newest)
 	}
 	var report string
-	if err := reader.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&report); err != nil {
+	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&report); err != nil {
 		return err
 	}
 	if report != "ok" {
@@ -136,7 +136,7 @@ func copyTo(ctx context.Context, conn *sql.Conn, path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	if err := f.Close(); err != nil {
 		return err
 	}

@@ -5,8 +5,7 @@
 // The file is what makes it survive. It is written by one goroutine, which
 // takes all updates that are waiting, runs each on what the one before it
 // made, and commits them together: one fsync serves everybody who waited for
-// it. Reading the history, and checking the file when it is opened, have
-// connections of their own.
+// it. Reading the history has connections of its own.
 //
 // The file is in WAL mode with synchronous=FULL, so a commit that was
 // acknowledged survives a loss of power. It belongs to one process at a time.
@@ -68,8 +67,7 @@ func open(ctx context.Context, path string, check db.Check, log *slog.Logger, st
 		queue: make(chan *update), moved: make(chan struct{}), closed: make(chan struct{}),
 	}
 	if err := s.connect(ctx, steps); err != nil {
-		s.disconnect()
-		return nil, fmt.Errorf("open %s: %w", path, classify(err))
+		return nil, fmt.Errorf("open %s: %w", path, classify(errors.Join(err, s.disconnect())))
 	}
 	s.done.Go(func() { s.write(context.WithoutCancel(ctx)) })
 	return s, nil
@@ -87,7 +85,10 @@ func (s *Store) connect(ctx context.Context, steps []string) error {
 	if s.conn, err = s.writer.Conn(ctx); err != nil {
 		return err
 	}
-	if err := verify(ctx, s.reader, len(steps)); err != nil {
+	if err := verify(ctx, s.conn, len(steps)); err != nil {
+		return err
+	}
+	if _, err := s.conn.ExecContext(ctx, walMode); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.conn, s.path, steps, s.log); err != nil {
@@ -104,6 +105,10 @@ func (s *Store) connect(ctx context.Context, steps []string) error {
 	return nil
 }
 
+// walMode is a property of the file, not of a connection. It is not part of
+// the name, for it would write to a file that was not verified.
+const walMode = "PRAGMA journal_mode = WAL"
+
 // dsn names the file at path to the driver. Pragmas that concern one
 // connection are part of it, so that none can go without.
 func dsn(path, mode string) string {
@@ -114,7 +119,6 @@ func dsn(path, mode string) string {
 	if mode == "rw" {
 		q.Set("_txlock", "immediate")
 		q.Set("_query_only", "false")
-		q.Set("_journal_mode", "WAL")
 		q.Set("_synchronous", "FULL")
 	}
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()

@@ -24,7 +24,7 @@ func TestConformance(t *testing.T) {
 // openAt opens the store at path and closes it when the test ends.
 func openAt(t *testing.T, path string, check db.Check) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), path, check, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), path, check, discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,3 +40,6 @@ func set(t *testing.T, s *Store, key string, value any) db.Revision {
 	}
 	return rev
 }
+
+// discard is the log of tests that do not look at it.
+var discard = slog.New(slog.DiscardHandler)

@@ -78,27 +78,29 @@ func (s *Store) send(ctx context.Context, ch chan<- db.Change, c db.Change) bool
 	}
 }
 
-// changes reads a page of what came after rev. It is empty only when rev is
-// the latest revision.
+// changes reads a page of what came after rev, up to the latest snapshot: a
+// commit reaches the file a moment before it reaches memory. The page is empty
+// only when rev is the latest revision.
 func (s *Store) changes(ctx context.Context, rev db.Revision) ([]db.Change, error) {
+	to := min(s.latest.Load().Revision(), rev+watchPage)
 	tx, err := s.reader.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, classify(err))
 	}
 	defer tx.Rollback()
-	var latest, compacted db.Revision
-	if err := tx.QueryRowContext(ctx, `SELECT revision, compacted FROM store`).Scan(&latest, &compacted); err != nil {
+	var compacted db.Revision
+	if err := tx.QueryRowContext(ctx, `SELECT compacted FROM store`).Scan(&compacted); err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, classify(err))
 	}
 	if rev < compacted {
 		return nil, db.ErrCompacted
 	}
-	page, err := readChanges(ctx, tx, rev, rev+watchPage)
+	page, err := readChanges(ctx, tx, rev, to)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", s.path, classify(err))
 	}
 	// Only a file that was changed by hand has gaps.
-	if at := rev + db.Revision(len(page)); at != min(latest, rev+watchPage) {
+	if at := rev + db.Revision(len(page)); at != to {
 		return nil, db.ErrCompacted
 	}
 	return page, nil
@@ -111,7 +113,7 @@ func readChanges(ctx context.Context, tx *sql.Tx, from, to db.Revision) ([]db.Ch
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var page []db.Change
 	for rows.Next() {
 		var (

@@ -215,7 +215,7 @@ func load(ctx context.Context, q querier, old *db.Objects) (*db.Objects, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read objects: %w", err)
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	var list []*db.Object
 	same := 0
 	for rows.Next() {
