@@ -18,6 +18,7 @@ var bridgeRules = []rule[Bridge]{
 	{"`multihop` and `ttl_security` exclude each other.", forPeers(checkPeerTTL)},
 	{"No two peers of a network have the same address.", checkPeerUnique},
 	{"`bridge.mtu` is at least 1280 with IPv6.", checkMTU},
+	{"Clients choose addresses in an IPv6 subnet of length 64 only, and DHCPv6 gives them in one of length 64 or more; any other needs `ipv6.dhcp=false`.", checkLength},
 	{"DHCP ranges and the gateway are inside the subnet.", forFamilies(checkDHCP)},
 	{"OVN ranges are inside the subnet, and overlap neither the address of the bridge nor the DHCP ranges, which must be set when DHCP gives addresses.", forFamilies(checkOVN)},
 	{"Routes lead to prefixes outside the subnet.", forFamilies(checkRoutes)},
@@ -88,6 +89,20 @@ func checkMTU(c *check[Bridge]) {
 	}
 }
 
+// checkLength refuses subnets in which IPv6 hosts would get no address: they
+// form their own from 64 bits of prefix (RFC 4291 section 2.5.1), and dnsmasq
+// serves nothing larger over DHCPv6.
+func checkLength(c *check[Bridge]) {
+	f := &c.value.V6
+	switch bits := f.Address.Bits(); {
+	case !f.Address.IsValid() || !f.DHCP || bits == 64:
+	case bits < 64:
+		c.fail("ipv6.address", "clients get addresses only in a subnet of length 64, or of more with ipv6.dhcp.stateful=true; this one needs ipv6.dhcp=false")
+	case !f.Stateful:
+		c.fail("ipv6.address", "clients choose addresses only in a subnet of length 64; this one needs ipv6.dhcp.stateful=true or ipv6.dhcp=false")
+	}
+}
+
 func checkDHCP(c *check[Bridge], prefix string, f *Family) {
 	if len(f.DHCPRanges) > 0 {
 		checkInside(c, prefix, "dhcp.ranges", f, f.DHCPRanges...)
@@ -109,7 +124,7 @@ func checkOVN(c *check[Bridge], prefix string, f *Family) {
 	}
 	for _, r := range f.OVNRanges {
 		if r.Contains(f.Address.Addr()) {
-			c.fail(key, "%s contains the address of the bridge, %s", show(r), f.Address.Addr())
+			c.fail(key, "%s is the address of the bridge", f.Address.Addr())
 		}
 		for _, d := range f.DHCPRanges {
 			if r.Overlaps(d) {

@@ -118,7 +118,7 @@ var leaseTime = Type[time.Duration]{
 		if err != nil {
 			return 0, errors.New("not a number with unit s, m, h, d or w, or infinite")
 		}
-		if n >= math.MaxUint32 || time.Duration(n) >= math.MaxUint32*time.Second/unit {
+		if n > uint64((math.MaxUint32-1)*time.Second/unit) {
 			return 0, errors.New("longer than the protocol can say; use infinite")
 		}
 		d := time.Duration(n) * unit
@@ -138,7 +138,7 @@ var text = Type[string]{
 	Name: "text", Kind: "string",
 	Parse: func(s string) (string, error) {
 		if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-			return "", errors.New("not valid UTF-8 text")
+			return "", errors.New("contains a zero byte or is not UTF-8")
 		}
 		return s, nil
 	},
