@@ -1,14 +1,9 @@
 package db
 
-import (
-	"errors"
-
-	"netctl/api"
-)
+import "errors"
 
 // The errors of a Store, to be compared with errors.Is. Engines wrap them with
-// what they know: the path, the size, the cause. Those that a client of the
-// API can meet carry their code.
+// what they know: the path, the size, the cause.
 var (
 	// ErrCompacted says that the history a watcher asks for is gone. Take a
 	// Snapshot and watch from its revision.
@@ -16,15 +11,12 @@ var (
 
 	// ErrTooLarge says that an Update exceeds MaxOps or MaxBytes. Nothing was
 	// written; split it into several.
-	ErrTooLarge error = &api.Error{Code: api.TooLarge, Message: "update is too large: split it into several"}
+	ErrTooLarge = errors.New("update is too large: split it into several")
 
 	// ErrUnavailable says that the storage cannot be read or written now,
 	// most often because the disk is full. Nothing was written; snapshots are
 	// still served. Make room or repair the disk and repeat the Update.
-	ErrUnavailable error = &api.Error{
-		Code:    api.Unavailable,
-		Message: "storage is unavailable: check that the disk has room and is writable, then try again",
-	}
+	ErrUnavailable = errors.New("storage is unavailable: check that the disk has room and is writable, then try again")
 
 	// ErrNewer says that the data was written by a newer version. Install
 	// that version again, or go back to the copy that it made when it
@@ -36,5 +28,5 @@ var (
 	ErrCorrupt = errors.New("data is damaged or not a store: restore a copy of it")
 
 	// ErrClosed says that the Store was closed. Nothing was written.
-	ErrClosed error = &api.Error{Code: api.Unavailable, Message: "store is closed"}
+	ErrClosed = errors.New("store is closed")
 )
