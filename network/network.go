@@ -64,6 +64,9 @@ type Host struct {
 	Exports  []Export       // everything that should be announced, held or not, sorted by prefix
 	Named    []Named        // the peers, sorted by address
 
+	// Down says of each network that is not up on this host why not.
+	Down map[string]string
+
 	// RouterID is a router id to choose and keep when none is configured and
 	// none has been chosen; zero when there is nothing to choose.
 	RouterID netip.Addr
@@ -283,4 +286,13 @@ func seconds(d time.Duration) string { return fmt.Sprint(int64(d / time.Second))
 // compareOwner orders owners for display.
 func compareOwner(a, b Owner) int {
 	return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Key, b.Key))
+}
+
+// Prefixes returns the subnets and routes behind the network on a member.
+func (n *Network) Prefixes(member string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, c := range n.part(member).claims {
+		out = append(out, c.prefix)
+	}
+	return out
 }

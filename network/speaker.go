@@ -15,9 +15,11 @@ import (
 // really up on this host. An announcement is the last step of coming up, and
 // its withdrawal the first of going down.
 func gate(h *Host, o *Observed) {
-	why := make(map[string]string, len(h.Link.Links))
+	h.Down = map[string]string{}
 	for _, l := range h.Link.Links {
-		why[l.Name] = notUp(l, o)
+		if why := notUp(l, o); why != "" {
+			h.Down[l.Network] = why
+		}
 	}
 	for i := range h.Exports {
 		e := &h.Exports[i]
@@ -25,7 +27,7 @@ func gate(h *Host, o *Observed) {
 		// One owner that is up is enough.
 		e.Held = ""
 		for _, own := range e.Owners {
-			if e.Held = why[own.Network]; e.Held == "" {
+			if e.Held = h.Down[own.Network]; e.Held == "" {
 				break
 			}
 		}

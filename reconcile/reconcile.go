@@ -31,6 +31,7 @@ type Target[S any] struct {
 type Status struct {
 	Target  string
 	Applied int64     // the latest revision that was applied without an error
+	Tried   int64     // the latest revision that was applied as far as possible
 	Err     error     // of the latest turn; nil when it went well
 	Since   time.Time // when Err began
 }
@@ -43,6 +44,7 @@ type Loop[S any] struct {
 
 	mu     sync.Mutex
 	status []Status
+	turned bool
 }
 
 // Options describe a Loop.
@@ -80,6 +82,13 @@ func (l *Loop[S]) Status() []Status {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.status)
+}
+
+// Turned reports whether a whole turn has been taken.
+func (l *Loop[S]) Turned() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.turned
 }
 
 // Run takes turns until ctx is cancelled. It is the only goroutine that
@@ -125,7 +134,7 @@ func (l *Loop[S]) refresh() {
 // the caller of Run, before Run.
 func (l *Loop[S]) Turn(ctx context.Context) error {
 	if l.opts.Done != nil {
-		defer l.opts.Done()
+		defer l.opts.Done() // runs after the lock below is released
 	}
 	s, err := l.opts.Load(ctx)
 	if err != nil {
@@ -139,6 +148,9 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%s: %w", t.Name, err))
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.turned = true
 	return errors.Join(errs...)
 }
 
@@ -146,6 +158,7 @@ func (l *Loop[S]) record(i int, rev int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st := &l.status[i]
+	st.Tried = rev
 	switch {
 	case err == nil:
 		st.Applied, st.Err, st.Since = rev, nil, time.Time{}

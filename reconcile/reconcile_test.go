@@ -44,8 +44,11 @@ func TestLoop(t *testing.T) {
 		if got := drain(); got != "nft bgp " {
 			t.Errorf("first turn: %q; a failing target must not stop the others", got)
 		}
+		if !l.Turned() {
+			t.Error("no turn was taken, it says")
+		}
 		st := l.Status()
-		if st[0].Applied != 0 || st[0].Err == nil || st[0].Since.IsZero() || st[1].Applied != 7 || st[1].Err != nil {
+		if st[0].Applied != 0 || st[0].Tried != 7 || st[0].Err == nil || st[0].Since.IsZero() || st[1].Applied != 7 || st[1].Err != nil {
 			t.Errorf("after a failure: %+v", st)
 		}
 		time.Sleep(time.Second)

@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"netctl/api"
+	"netctl/bgp"
+	"netctl/network"
+)
+
+// getRoutes is GET /1.0/bgp/routes: every prefix that should be announced, and
+// for each peer what it was really sent.
+func (d *Daemon) getRoutes(r *http.Request) (reply, error) {
+	host, err := d.view.host(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	sessions, err := d.parts.Speaker.Sessions(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	sent := map[netip.Addr]map[netip.Prefix]bgp.Advertised{}
+	state := map[netip.Addr]bgp.Session{}
+	for _, s := range sessions {
+		adv, err := d.parts.Speaker.Advertised(r.Context(), s.Peer.Addr)
+		if err != nil {
+			return reply{}, err
+		}
+		byPrefix := make(map[netip.Prefix]bgp.Advertised, len(adv))
+		for _, a := range adv {
+			byPrefix[a.Prefix] = a
+		}
+		sent[s.Peer.Addr], state[s.Peer.Addr] = byPrefix, s
+	}
+	out := make([]api.BGPRoute, 0, len(host.Exports))
+	for _, e := range host.Exports {
+		rt := routeOf(e)
+		if host.BGP.ASN == 0 && rt.State == api.RouteAnnounced {
+			rt.State, rt.Reason = api.RouteHeld, "the speaker does not run: set core.bgp_asn and core.bgp_address"
+			if host.Silent != "" {
+				rt.Reason = "the speaker does not run: " + host.Silent
+			}
+		}
+		for _, a := range e.Peers.Addrs() {
+			rt.Peers = append(rt.Peers, routePeer(e, a, sent[a], state[a]))
+		}
+		out = append(out, rt)
+	}
+	return reply{revision: host.Revision, metadata: out}, nil
+}
+
+func routeOf(e network.Export) api.BGPRoute {
+	rt := api.BGPRoute{Prefix: e.Prefix.String(), NextHop: "self", Member: member, State: api.RouteAnnounced, Peers: []api.BGPRoutePeer{}}
+	if e.NextHop.IsValid() {
+		rt.NextHop = e.NextHop.String()
+	}
+	if e.Held != "" {
+		rt.State, rt.Reason = api.RouteHeld, e.Held
+	}
+	for _, o := range e.Owners {
+		rt.Owners = append(rt.Owners, api.BGPOwner{Kind: "network", Network: o.Network, Object: o.Key})
+	}
+	return rt
+}
+
+func routePeer(e network.Export, a netip.Addr, sent map[netip.Prefix]bgp.Advertised, s bgp.Session) api.BGPRoutePeer {
+	p := api.BGPRoutePeer{Address: a.String()}
+	if adv, ok := sent[e.Prefix]; ok {
+		p.Sent, p.NextHop, p.ASPath = true, addrText(adv.NextHop), adv.ASPath
+		return p
+	}
+	switch {
+	case e.Held != "":
+		p.Reason = e.Held
+	case s.State != bgp.Established:
+		p.Reason = "the session is not established"
+	default:
+		p.Reason = "not sent yet"
+		for _, f := range s.Families {
+			if f.Family == bgp.FamilyOf(e.Prefix) && f.Held != "" {
+				p.Reason = f.Held
+			}
+		}
+	}
+	return p
+}
+
+// getBGPDebug is GET /internal/testing/bgp, in LXD's shape.
+func (d *Daemon) getBGPDebug(r *http.Request) (reply, error) {
+	host, err := d.view.host(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	st := d.parts.Speaker.Status()
+	out := api.BGPDebug{
+		Server:   api.BGPDebugServer{ASN: st.ASN, RouterID: addrText(st.RouterID), Running: st.Running},
+		Prefixes: []api.BGPDebugPrefix{}, Peers: []api.BGPDebugPeer{},
+	}
+	if len(host.BGP.Listen) > 0 {
+		out.Server.Address = host.BGP.Listen[0].String()
+	}
+	for _, e := range host.Exports {
+		if e.Held != "" || host.BGP.ASN == 0 {
+			continue
+		}
+		next := e.NextHop
+		if !next.IsValid() && e.Prefix.Addr().Is4() {
+			next = netip.IPv4Unspecified()
+		} else if !next.IsValid() {
+			next = netip.IPv6Unspecified()
+		}
+		for _, o := range e.Owners {
+			out.Prefixes = append(out.Prefixes, api.BGPDebugPrefix{Owner: "network_" + o.Network + "_" + o.Key, Prefix: e.Prefix.String(), Nexthop: next.String()})
+		}
+	}
+	for i, p := range host.BGP.Peers {
+		out.Peers = append(out.Peers, api.BGPDebugPeer{
+			Address: p.Addr.String(), ASN: p.ASN, Password: p.Password.String(),
+			Count: len(host.Named[i].Networks), HoldTime: uint64(p.HoldTime / time.Second),
+		})
+	}
+	return reply{metadata: out}, nil
+}

@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"netctl/api"
+	"netctl/bgp"
+	"netctl/client"
+)
+
+// DefaultDir is where a daemon keeps its files unless it is told otherwise.
+const DefaultDir = "/var/lib/netctl"
+
+// Main runs the command netctld and returns its exit status.
+func Main(args []string, stderr io.Writer) int {
+	cmd := command(stderr)
+	cmd.SetArgs(args)
+	cmd.SetErr(stderr)
+	if err := cmd.Execute(); err != nil {
+		fmt.Fprintln(stderr, "netctld:", err)
+		return 1
+	}
+	return 0
+}
+
+func command(stderr io.Writer) *cobra.Command {
+	var dir, group, level, format string
+	cmd := &cobra.Command{
+		Use:   "netctld",
+		Short: "Network manager with BGP built in",
+		Long: `netctld manages the networks of this host and announces them over BGP.
+
+SIGTERM, SIGINT and SIGHUP stop it for a restart: links, packet filter and
+dnsmasq stay as they are, and peers keep its routes for bgp.restart_time.
+SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
+		Version: fmt.Sprintf("%s (%s)", api.Version, api.Commit), Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := newLogger(stderr, level, format)
+			if err != nil {
+				return err
+			}
+			// Two: a signal that comes while the first is dealt with ends the
+			// process at once.
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
+			return Run(cmd.Context(), Options{
+				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
+			})
+		},
+	}
+	cmd.SetContext(context.Background())
+	cmd.PersistentFlags().StringVar(&dir, "dir", DefaultDir, "directory of the database, the socket and the networks' files")
+	cmd.Flags().StringVar(&group, "group", "netctl", "group whose members may use the socket")
+	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
+	cmd.AddCommand(waitReady(&dir))
+	return cmd
+}
+
+// impatient passes the first signal on; a second one of those that ask for a
+// restart ends the process without waiting for what is left to do.
+func impatient(in <-chan os.Signal, exit func(int)) <-chan os.Signal {
+	out := make(chan os.Signal, 1)
+	go func() {
+		out <- <-in
+		<-in
+		exit(1)
+	}()
+	return out
+}
+
+// StopMode decides what a signal means: the power is failing, so this host's
+// routes must go; anything else, and we will be back.
+func StopMode(s os.Signal) bgp.StopMode {
+	if s == syscall.SIGPWR {
+		return bgp.Withdraw
+	}
+	return bgp.Restart
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level=%s: use debug, info, warn or error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format=%s: use text or json", format)
+}
+
+// waitReady is netctld waitready.
+func waitReady(dir *string) *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use: "waitready", Short: "Wait until the daemon has brought the host up to date", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+			defer cancel()
+			c := client.New(filepath.Join(*dir, SocketName))
+			for {
+				err := c.Ready(ctx)
+				if err == nil {
+					return nil
+				}
+				select {
+				case <-ctx.Done():
+					return fmt.Errorf("not ready after %s: %w", timeout, err)
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		},
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", time.Minute, "how long to wait")
+	return cmd
+}

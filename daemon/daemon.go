@@ -1,0 +1,208 @@
+// Package daemon is netctld: the REST API, the store behind it, and the loops
+// that make the host and the BGP speaker follow it.
+//
+// A write goes to the store and nowhere else. The loops notice the new
+// revision, derive what the host should be, and close the gap; see package
+// network for the derivation and package reconcile for the loops.
+//
+// When the daemon stops for a restart it leaves everything as it is: links,
+// rules, dnsmasq, and the peers' knowledge of our routes (RFC 4724). When it
+// shuts down, it takes its routes back first.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"netctl/bgp"
+	"netctl/db"
+	"netctl/db/sqlite"
+	"netctl/network"
+	"netctl/network/dhcp"
+	"netctl/network/firewall"
+	"netctl/network/link"
+	"netctl/reconcile"
+)
+
+// Options describe a daemon.
+type Options struct {
+	Dir   string // holds the database, the socket and the files of the networks
+	Group string // its members may use the socket; empty for root alone
+	Log   *slog.Logger
+
+	// Signals delivers what should stop the daemon, and StopMode decides
+	// whether that is a restart or a full shutdown.
+	Signals  <-chan os.Signal
+	StopMode func(os.Signal) bgp.StopMode
+
+	// Parts makes the subsystems that touch the host.
+	Parts func(dir string, log *slog.Logger, beforeDelete func(context.Context)) (Parts, error)
+}
+
+// Parts are the subsystems of a daemon that do its input and output.
+type Parts struct {
+	Links interface {
+		Apply(context.Context, link.State) error
+		Refresh()
+		Watch(context.Context) <-chan struct{}
+		Observe(context.Context, []netip.Addr) (link.Observed, error)
+		Stats(name string) (link.Stats, error)
+	}
+	Firewall interface {
+		Apply(context.Context, firewall.Config) error
+		Refresh()
+		Watch(context.Context) <-chan struct{}
+	}
+	DHCP interface {
+		Apply(context.Context, []dhcp.Service) error
+		Refresh()
+		Watch(context.Context) <-chan struct{}
+		Leases(network string) ([]dhcp.Lease, error)
+	}
+	Speaker bgp.Speaker
+}
+
+// A Daemon is a running netctld.
+type Daemon struct {
+	opts     Options
+	log      *slog.Logger
+	hostname string
+	rand     *rand.Rand // used inside updates of the store only, which take turns
+
+	store   db.Store
+	decoder *decoder
+	view    *view
+	parts   Parts
+	hub     *hub
+	metrics *metrics
+
+	datapath, speaking *reconcile.Loop[*network.Host]
+
+	progress  progress
+	start     start
+	spoken    spoken
+	stopping  stopping
+	requestID atomic.Int64
+}
+
+// Run runs a daemon until it is told to stop, or until ctx is done, which is a
+// restart.
+func Run(ctx context.Context, o Options) error {
+	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
+		return err
+	}
+	unlock, err := lock(filepath.Join(o.Dir, "lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	d := &Daemon{opts: o, hub: newHub(), decoder: &decoder{}, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	d.log = slog.New(&logHandler{Handler: o.Log.Handler(), hub: d.hub})
+	d.start.at, d.start.timer = time.Now(), time.NewTimer(startBound)
+	d.stopping.init()
+	if d.hostname, err = os.Hostname(); err != nil {
+		return err
+	}
+	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, "netctl.db"), d.decoder.check, d.log)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	d.store = store
+	if d.parts, err = o.Parts(o.Dir, d.log, d.beforeDelete); err != nil {
+		return err
+	}
+	d.view = newView(d.store, d.decoder, d.parts.Links.Observe)
+	d.newLoops()
+	d.metrics = newMetrics(d)
+	return d.run(ctx)
+}
+
+// run serves the API and turns the loops until the daemon should stop, and
+// then stops it.
+func (d *Daemon) run(ctx context.Context) error {
+	listener, err := d.listen()
+	if err != nil {
+		return err
+	}
+	// The loops end before the speaker stops: a loop that still turned would
+	// announce again what was withdrawn.
+	loopCtx, stopLoops := context.WithCancel(ctx)
+	defer stopLoops()
+	loops, loopCtx := errgroup.WithContext(loopCtx)
+	for _, run := range []func(context.Context) error{
+		d.datapath.Run, d.speaking.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
+	} {
+		loops.Go(func() error { return run(loopCtx) })
+	}
+	server := d.server()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	d.log.Info("netctld started", "dir", d.opts.Dir)
+
+	why := d.awaitStop(loopCtx, served)
+	stopLoops()
+	loopErr := loops.Wait()
+	stopErr := d.stopSpeaking(context.WithoutCancel(ctx), why)
+	d.hub.close()
+	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := server.Shutdown(closeCtx); err != nil {
+		_ = server.Close()
+	}
+	d.log.Info("netctld stopped", "mode", why.mode.String())
+	return errors.Join(why.err, loopErr, stopErr)
+}
+
+func (d *Daemon) server() *http.Server {
+	group := d.groupID()
+	return &http.Server{
+		Handler: d.router(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ConnContext: connContext(group), ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// A stopping is how the daemon is told to stop from inside.
+type stopping struct {
+	request chan stop     // of PUT /internal/shutdown
+	done    chan struct{} // closed once routes are withdrawn
+	once    sync.Once
+}
+
+func (s *stopping) init() { s.request, s.done = make(chan stop, 1), make(chan struct{}) }
+
+// A stop says how and why the daemon stops.
+type stop struct {
+	mode   bgp.StopMode
+	text   string
+	remove bool // take the bridges down too
+	err    error
+}
+
+// awaitStop waits until there is a reason to stop.
+func (d *Daemon) awaitStop(ctx context.Context, served <-chan error) stop {
+	select {
+	case s := <-d.stopping.request:
+		return s
+	case sig := <-d.opts.Signals:
+		mode := d.opts.StopMode(sig)
+		d.log.Info("signal received", "signal", sig.String(), "mode", mode.String())
+		return stop{mode: mode, text: defaultText}
+	case err := <-served:
+		return stop{err: fmt.Errorf("serve the API: %w", err)}
+	case <-ctx.Done():
+		return stop{}
+	}
+}

@@ -1,0 +1,196 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"netctl/bgp"
+	"netctl/db"
+	"netctl/network"
+	"netctl/reconcile"
+)
+
+// Times of the loops.
+const (
+	resync        = time.Minute
+	minRetry      = 500 * time.Millisecond
+	maxRetry      = 10 * time.Second
+	withdrawBound = time.Second      // how long the data plane waits for withdrawals before it goes away
+	startBound    = 30 * time.Second // how long the first sessions wait for the data plane, at most
+)
+
+// newLoops makes the two loops. They are two so that a data plane that hangs
+// never delays a withdrawal.
+func (d *Daemon) newLoops() {
+	revision := func(h *network.Host) int64 { return h.Revision }
+	options := func(name string, targets ...reconcile.Target[*network.Host]) reconcile.Options[*network.Host] {
+		return reconcile.Options[*network.Host]{
+			Load: d.view.host, Revision: revision, Targets: targets,
+			Resync: resync, MinDelay: minRetry, MaxDelay: maxRetry,
+			Log: d.log.With("loop", name), Done: d.progress.broadcast,
+		}
+	}
+	d.datapath = reconcile.New(options("datapath",
+		reconcile.Target[*network.Host]{Name: "link", Refresh: d.parts.Links.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+			return d.parts.Links.Apply(ctx, h.Link)
+		}},
+		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+			return d.parts.Firewall.Apply(ctx, h.Firewall)
+		}},
+		reconcile.Target[*network.Host]{Name: "dhcp", Refresh: d.parts.DHCP.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+			return d.parts.DHCP.Apply(ctx, h.DHCP)
+		}},
+	))
+	d.speaking = reconcile.New(options("bgp", reconcile.Target[*network.Host]{Name: "bgp", Apply: d.applyBGP}))
+}
+
+// applyBGP gives the speaker its configuration. After a start, sessions begin
+// only when everything that should be announced can be: a session that begins
+// earlier would end its first table without the rest, and the peer would
+// forget the rest (RFC 4724 section 4.1).
+func (d *Daemon) applyBGP(ctx context.Context, h *network.Host) error {
+	if h.RouterID.IsValid() {
+		return d.chooseRouterID(ctx, h)
+	}
+	c := h.BGP
+	waiting := d.waiting(h)
+	d.start.set(waiting)
+	if waiting != "" {
+		c.Peers = nil
+	}
+	err := d.parts.Speaker.Apply(ctx, c)
+	if h.Silent != "" {
+		return fmt.Errorf("the speaker does not run: %s", h.Silent)
+	}
+	return err
+}
+
+// waiting says what the first sessions wait for, or nothing once they may
+// begin; then it never waits again.
+func (d *Daemon) waiting(h *network.Host) string {
+	if d.start.over {
+		return ""
+	}
+	bound := startBound
+	if h.BGP.RestartTime > 0 {
+		bound = min(bound, h.BGP.RestartTime/4)
+	}
+	for _, e := range h.Exports {
+		if e.Held == "" || len(h.BGP.Peers) == 0 {
+			continue
+		}
+		if left := time.Until(d.start.at.Add(bound)); left > 0 {
+			d.start.timer.Reset(left)
+			return fmt.Sprintf("%s: %s", e.Prefix, e.Held)
+		}
+		d.log.Warn("sessions begin without everything", "prefix", e.Prefix, "reason", e.Held)
+		break
+	}
+	d.start.over = true
+	return ""
+}
+
+// chooseRouterID stores the router id that was found for this member, so that
+// it stays the same when addresses and peers change.
+func (d *Daemon) chooseRouterID(ctx context.Context, h *network.Host) error {
+	d.log.Info("router id chosen", "router_id", h.RouterID)
+	_, err := d.store.Update(ctx, func(tx *db.Tx) error {
+		old, err := serverConfig(tx.Get)
+		if err != nil {
+			return err
+		}
+		if old[routerIDKey] != "" {
+			return nil
+		}
+		old[routerIDKey] = h.RouterID.String()
+		return putServerConfig(tx, old, old)
+	})
+	return err
+}
+
+const routerIDKey = "volatile.bgp.routerid"
+
+// beforeDelete lets peers forget what is about to be taken down: it waits,
+// for a bounded time, until the speaker has applied the latest revision and
+// the withdrawals have been sent.
+func (d *Daemon) beforeDelete(ctx context.Context) {
+	objs, err := d.store.Snapshot(ctx)
+	if err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, withdrawBound)
+	defer cancel()
+	d.speaking.Poke()
+	withdrawn := func() bool { return d.speaking.Status()[0].Tried >= int64(objs.Revision()) }
+	if err := d.progress.until(ctx, withdrawn); err != nil {
+		d.log.Warn("data plane goes away before its routes were withdrawn", "revision", objs.Revision())
+		return
+	}
+	if err := d.parts.Speaker.Flush(ctx); err != nil {
+		d.log.Warn("peers have not acknowledged withdrawals in time", "err", err)
+	}
+}
+
+// watchStore wakes the loops at every new revision.
+func (d *Daemon) watchStore(ctx context.Context) error {
+	for ctx.Err() == nil {
+		objs, err := d.store.Snapshot(ctx)
+		if err != nil {
+			return nil // closed
+		}
+		d.poke()
+		ch, err := d.store.Watch(ctx, objs.Revision())
+		if err != nil {
+			continue // compacted meanwhile
+		}
+		for range ch {
+			d.poke()
+		}
+	}
+	return nil
+}
+
+func (d *Daemon) poke() {
+	d.datapath.Poke()
+	d.speaking.Poke()
+}
+
+// watchHost wakes the loops when the host has changed.
+func (d *Daemon) watchHost(ctx context.Context) error {
+	changes := d.parts.Links.Watch(ctx)
+	filter, services := d.parts.Firewall.Watch(ctx), d.parts.DHCP.Watch(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-changes:
+			d.view.changed()
+			d.poke()
+		case <-filter:
+			d.datapath.Poke()
+		case <-services:
+			d.datapath.Poke()
+		case <-d.start.timer.C:
+			d.speaking.Poke()
+		}
+	}
+}
+
+// watchSessions tells operators what becomes of sessions.
+func (d *Daemon) watchSessions(ctx context.Context) error {
+	for e := range d.parts.Speaker.Watch(ctx) {
+		attrs := []any{"peer", e.Peer, "state", string(e.State)}
+		level := slog.LevelInfo
+		if e.Error != "" {
+			attrs, level = append(attrs, "err", e.Error), slog.LevelWarn
+		}
+		if e.State != bgp.Established && e.Error == "" {
+			level = slog.LevelDebug
+		}
+		d.log.Log(ctx, level, "session changed", attrs...)
+		d.hub.send("lifecycle", sessionEvent(e))
+	}
+	return nil
+}

@@ -1,0 +1,275 @@
+package daemon
+
+import (
+	"maps"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"netctl/api"
+	"netctl/config"
+	"netctl/db"
+	"netctl/network"
+)
+
+// A networkEdit is what a write may change of a network.
+type networkEdit struct {
+	description string
+	config      map[string]string // of all scopes
+}
+
+// postNetworks is POST /1.0/networks.
+func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
+	var req api.NetworksPost
+	if err := body(r, &req); err != nil {
+		return reply{}, err
+	}
+	if err := checkQuery(r); err != nil {
+		return reply{}, err
+	}
+	if req.Type == "" {
+		req.Type = "bridge"
+	}
+	if req.Type != "bridge" {
+		return reply{}, api.Errorf(api.Invalid, "network %q: type %q is not supported: use \"bridge\"", req.Name, req.Type)
+	}
+	if err := config.ValidateName(req.Name); err != nil {
+		return reply{}, configError("network name", err)
+	}
+	if err := d.nameFree(r, req.Name); err != nil {
+		return reply{}, err
+	}
+	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+		if tx.Get(networkKey(req.Name)) != nil {
+			return api.Errorf(api.Conflict, "network %q already exists", req.Name)
+		}
+		e := networkEdit{req.Description, maps.Clone(req.Config)}
+		if e.config == nil {
+			e.config = map[string]string{}
+		}
+		for _, family := range []string{"ipv4", "ipv6"} {
+			if _, ok := e.config[family+".address"]; !ok {
+				e.config[family+".address"] = config.Auto
+			}
+		}
+		return d.putNetwork(tx, req.Name, req.Type, e, nil)
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	d.lifecycle(r, "network-created", networkURL(req.Name), nil)
+	return reply{status: http.StatusCreated, location: networkURL(req.Name), revision: int64(rev)}, nil
+}
+
+// nameFree refuses the name of an interface that exists and is not ours.
+func (d *Daemon) nameFree(r *http.Request, name string) error {
+	o, err := d.view.observed(r.Context())
+	if err != nil {
+		return err
+	}
+	seen, ok := o.Links[name]
+	if !ok {
+		return nil
+	}
+	if n, ours := seen.Network(); ours && n == name {
+		return nil
+	}
+	return api.Errorf(api.Conflict, "network %q: interface %s exists on this host and is not netctl's", name, name)
+}
+
+// putNetwork completes, checks and stores a network; old is its configuration
+// before the write.
+func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[string]string) error {
+	cfg := config.BridgeSchema.Unmask(e.config, old)
+	maps.DeleteFunc(cfg, func(_, v string) bool { return v == "" })
+	if err := d.resolveAuto(tx, name, cfg); err != nil {
+		return err
+	}
+	if err := config.BridgeSchema.Validate(cfg); err != nil {
+		return configError("network \""+name+"\"", err)
+	}
+	global, local := config.BridgeSchema.Split(cfg)
+	if err := tx.Put(networkKey(name), schemaVersion, storedNetwork{typ, e.description, global}); err != nil {
+		return err
+	}
+	if len(local) == 0 {
+		tx.Delete(networkMemberKey(name))
+		return nil
+	}
+	return tx.Put(networkMemberKey(name), schemaVersion, storedMember{local})
+}
+
+// resolveAuto replaces ipvN.address=auto by a free subnet. Such a subnet is
+// private, so NAT is turned on unless the request says otherwise.
+func (d *Daemon) resolveAuto(tx *db.Tx, name string, cfg map[string]string) error {
+	for _, f := range []struct {
+		family string
+		choose func([]netip.Prefix) (netip.Prefix, error)
+	}{
+		{"ipv4", func(used []netip.Prefix) (netip.Prefix, error) { return network.FreeSubnet4(d.rand, used) }},
+		{"ipv6", func(used []netip.Prefix) (netip.Prefix, error) { return network.FreeSubnet6(d.rand, used) }},
+	} {
+		if cfg[f.family+".address"] != config.Auto {
+			continue
+		}
+		p, err := f.choose(d.usedPrefixes(tx, name))
+		if err != nil {
+			return api.Errorf(api.Conflict, "network %q: %s.address=auto: %w", name, f.family, err)
+		}
+		cfg[f.family+".address"] = p.String()
+		if cfg[f.family+".nat"] == "" {
+			cfg[f.family+".nat"] = "true"
+		}
+	}
+	return nil
+}
+
+// usedPrefixes returns what a new subnet must not overlap: what is on any
+// link or route of this host, and behind any other network.
+func (d *Daemon) usedPrefixes(tx *db.Tx, name string) []netip.Prefix {
+	used := d.decoder.prefixes(tx.List(networksPrefix), name)
+	o := d.view.lastObserved()
+	for _, l := range o.Links {
+		if l.Name == name {
+			continue
+		}
+		for _, a := range l.Addrs {
+			used = append(used, a.Masked())
+		}
+	}
+	return append(used, o.Routes...)
+}
+
+// putNetworkConfig is PUT /1.0/networks/{name}.
+func (d *Daemon) putNetworkConfig(r *http.Request) (reply, error) {
+	var req api.NetworkPut
+	if err := body(r, &req); err != nil {
+		return reply{}, err
+	}
+	return d.updateNetwork(r, func(e *networkEdit) {
+		e.description, e.config = req.Description, req.Config
+	})
+}
+
+// patchNetworkConfig is PATCH /1.0/networks/{name}.
+func (d *Daemon) patchNetworkConfig(r *http.Request) (reply, error) {
+	var req api.NetworkPatch
+	if err := body(r, &req); err != nil {
+		return reply{}, err
+	}
+	return d.updateNetwork(r, func(e *networkEdit) {
+		if req.Description != nil {
+			e.description = *req.Description
+		}
+		maps.Copy(e.config, req.Config)
+	})
+}
+
+func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply, error) {
+	if err := checkQuery(r); err != nil {
+		return reply{}, err
+	}
+	name, err := pathVar(r, "name")
+	if err != nil {
+		return reply{}, err
+	}
+	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+		global := tx.Get(networkKey(name))
+		if global == nil {
+			return notFound(name)
+		}
+		g, old, err := networkConfig(global, tx.Get(networkMemberKey(name)))
+		if err != nil {
+			return err
+		}
+		if err := ifMatch(r, networkTag{name, g.Description, g.Type, old}); err != nil {
+			return err
+		}
+		e := networkEdit{g.Description, maps.Clone(old)}
+		edit(&e)
+		return d.putNetwork(tx, name, g.Type, e, old)
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	d.lifecycle(r, "network-updated", networkURL(name), nil)
+	return reply{revision: int64(rev)}, nil
+}
+
+// postNetwork is POST /1.0/networks/{name}: a change of name. The bridge is
+// made anew under the new one.
+func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
+	var req api.NetworkPost
+	if err := body(r, &req); err != nil {
+		return reply{}, err
+	}
+	if err := checkQuery(r); err != nil {
+		return reply{}, err
+	}
+	name, err := pathVar(r, "name")
+	if err != nil {
+		return reply{}, err
+	}
+	if err := config.ValidateName(req.Name); err != nil {
+		return reply{}, configError("network name", err)
+	}
+	if err := d.nameFree(r, req.Name); err != nil {
+		return reply{}, err
+	}
+	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+		global, local := tx.Get(networkKey(name)), tx.Get(networkMemberKey(name))
+		switch {
+		case global == nil:
+			return notFound(name)
+		case tx.Get(networkKey(req.Name)) != nil:
+			return api.Errorf(api.Conflict, "network %q already exists", req.Name)
+		}
+		g, cfg, err := networkConfig(global, local)
+		if err != nil {
+			return err
+		}
+		tx.Delete(networkKey(name))
+		tx.Delete(networkMemberKey(name))
+		return d.putNetwork(tx, req.Name, g.Type, networkEdit{g.Description, cfg}, nil)
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	d.lifecycle(r, "network-renamed", networkURL(req.Name), map[string]any{"old_name": name})
+	return reply{status: http.StatusCreated, location: networkURL(req.Name), revision: int64(rev)}, nil
+}
+
+// deleteNetwork is DELETE /1.0/networks/{name}.
+func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
+	if err := checkQuery(r); err != nil {
+		return reply{}, err
+	}
+	name, err := pathVar(r, "name")
+	if err != nil {
+		return reply{}, err
+	}
+	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+		global := tx.Get(networkKey(name))
+		if global == nil {
+			return notFound(name)
+		}
+		g, cfg, err := networkConfig(global, tx.Get(networkMemberKey(name)))
+		if err != nil {
+			return err
+		}
+		if err := ifMatch(r, networkTag{name, g.Description, g.Type, cfg}); err != nil {
+			return err
+		}
+		for _, o := range tx.List(networkKey(name)) {
+			if o.Key == networkKey(name) || strings.HasPrefix(o.Key, networkKey(name)+"/") {
+				tx.Delete(o.Key)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	d.lifecycle(r, "network-deleted", networkURL(name), nil)
+	return reply{revision: int64(rev)}, nil
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"net/http"
+	"net/url"
+
+	"netctl/api"
+	"netctl/config"
+	"netctl/db"
+	"netctl/network"
+)
+
+// unescape decodes a path variable and refuses what no name contains.
+func unescape(s string) (string, error) {
+	name, err := url.PathUnescape(s)
+	if err != nil {
+		return "", api.Errorf(api.Invalid, "path: %w", err)
+	}
+	return name, nil
+}
+
+func networkURL(name string) string { return "/1.0/networks/" + url.PathEscape(name) }
+
+// networkTag is what the ETag of a network is computed from.
+type networkTag struct {
+	Name, Description, Type string
+	Config                  map[string]string
+}
+
+func notFound(name string) error {
+	return api.Errorf(api.NotFound, "network %q not found", name)
+}
+
+// getNetworks is GET /1.0/networks.
+func (d *Daemon) getNetworks(r *http.Request) (reply, error) {
+	if err := checkQuery(r); err != nil {
+		return reply{}, err
+	}
+	match, err := parseFilter(r.URL.Query().Get("filter"))
+	if err != nil {
+		return reply{}, err
+	}
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	host, err := d.view.host(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	urls, all := []string{}, []api.Network{}
+	for _, o := range objs.List(networksPrefix) {
+		parts := db.Parts(o.Key)
+		if len(parts) != 2 {
+			continue
+		}
+		n, _, err := d.network(r, parts[1], o, objs.Get(networkMemberKey(parts[1])), host)
+		if err != nil {
+			return reply{}, err
+		}
+		if match(n) {
+			urls, all = append(urls, networkURL(n.Name)), append(all, n)
+		}
+	}
+	rev := int64(objs.Revision())
+	if recursive(r) {
+		return reply{revision: rev, metadata: all}, nil
+	}
+	return reply{revision: rev, metadata: urls}, nil
+}
+
+// getNetwork is GET /1.0/networks/{name}.
+func (d *Daemon) getNetwork(r *http.Request) (reply, error) {
+	name, objs, err := d.findNetwork(r)
+	if err != nil {
+		return reply{}, err
+	}
+	host, err := d.view.host(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	n, tag, err := d.network(r, name, objs.Get(networkKey(name)), objs.Get(networkMemberKey(name)), host)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{revision: int64(objs.Revision()), etag: tag, metadata: n}, nil
+}
+
+// findNetwork returns the network that a path names, and the snapshot that
+// has it.
+func (d *Daemon) findNetwork(r *http.Request) (string, *db.Objects, error) {
+	if err := checkQuery(r); err != nil {
+		return "", nil, err
+	}
+	name, err := pathVar(r, "name")
+	if err != nil {
+		return "", nil, err
+	}
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return "", nil, err
+	}
+	if objs.Get(networkKey(name)) == nil {
+		return "", nil, notFound(name)
+	}
+	return name, objs, nil
+}
+
+// network returns a stored network as the API shows it. Secrets are masked,
+// unless the query asks for them with secrets=1.
+func (d *Daemon) network(r *http.Request, name string, global, local *db.Object, host *network.Host) (api.Network, networkTag, error) {
+	g, cfg, err := networkConfig(global, local)
+	if err != nil {
+		return api.Network{}, networkTag{}, err
+	}
+	tag := networkTag{name, g.Description, g.Type, cfg}
+	if r.URL.Query().Get("secrets") != "1" {
+		cfg = config.BridgeSchema.Mask(cfg)
+	}
+	n := api.Network{
+		Name: name, Description: g.Description, Type: g.Type, Managed: true, Config: cfg,
+		UsedBy: []string{}, Locations: []string{member}, Project: "default",
+	}
+	n.Status, n.StatusMessage = d.networkStatus(name, host)
+	return n, tag, nil
+}
+
+// networkStatus says how a network stands on this host.
+func (d *Daemon) networkStatus(name string, host *network.Host) (status, message string) {
+	why := host.Down[name]
+	if why == "" {
+		return api.NetworkCreated, ""
+	}
+	for _, t := range d.datapath.Status() {
+		if t.Err != nil && t.Applied < host.Revision {
+			return api.NetworkErrored, why + ": " + t.Err.Error()
+		}
+	}
+	return api.NetworkPending, why
+}

@@ -1,0 +1,110 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+)
+
+// SocketName is the name of the API's socket in the daemon's directory.
+const SocketName = "unix.socket"
+
+// lock makes sure that one daemon uses a directory at a time.
+func lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("%s is in use by another netctld", filepath.Dir(path))
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// listen opens the socket of the API. The lock is held, so a socket that
+// exists belongs to a daemon that is gone.
+func (d *Daemon) listen() (net.Listener, error) {
+	path := filepath.Join(d.opts.Dir, SocketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	mode := os.FileMode(0o600)
+	if gid := d.groupID(); gid >= 0 {
+		mode = 0o660
+		err = os.Chown(path, -1, gid)
+	} else if d.opts.Group != "" {
+		d.log.Warn("group does not exist, the socket is for root alone", "group", d.opts.Group)
+	}
+	if err := errors.Join(err, os.Chmod(path, mode)); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// groupID returns the number of the group that may use the socket, or -1.
+func (d *Daemon) groupID() int {
+	g, err := user.LookupGroup(d.opts.Group)
+	if err != nil {
+		return -1
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return -1
+	}
+	return id
+}
+
+func connContext(group int) func(context.Context, net.Conn) context.Context {
+	return func(ctx context.Context, c net.Conn) context.Context { return withCred(ctx, c, group) }
+}
+
+// notify tells systemd when the daemon is ready, and that it is alive for as
+// long as the store answers (sd_notify(3)). Without systemd it does nothing.
+func (d *Daemon) notify(ctx context.Context) error {
+	ready := func() bool { return d.notReady() == "" }
+	if err := d.progress.until(ctx, ready); err != nil {
+		return nil
+	}
+	if _, err := sd.SdNotify(false, sd.SdNotifyReady); err != nil {
+		d.log.Warn("systemd was not told that the daemon is ready", "err", err)
+	}
+	d.log.Info("ready", "after", time.Since(d.start.at).Round(time.Millisecond))
+	every, err := sd.SdWatchdogEnabled(false)
+	if err != nil || every == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	tick := time.NewTicker(every / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if _, err := d.store.Snapshot(ctx); err != nil {
+				continue
+			}
+			if _, err := sd.SdNotify(false, sd.SdNotifyWatchdog); err != nil {
+				d.log.Warn("watchdog was not fed", "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"netctl/api"
+	"netctl/network"
+)
+
+// maxStatusWait bounds GET /1.0/status?timeout=.
+const maxStatusWait = 50 * time.Second
+
+// getStatus is GET /1.0/status: how far the host has followed the database.
+func (d *Daemon) getStatus(r *http.Request) (reply, error) {
+	rev, err := queryInt(r, "revision", 0)
+	if err != nil {
+		return reply{}, err
+	}
+	secs, err := queryInt(r, "timeout", 0)
+	if err != nil {
+		return reply{}, err
+	}
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	if rev > int64(objs.Revision()) {
+		return reply{}, api.Errorf(api.Invalid, "revision=%d: the database is at revision %d", rev, objs.Revision())
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), min(time.Duration(max(secs, 0))*time.Second, maxStatusWait))
+	defer cancel()
+	// Who waits in vain gets the status all the same: it says what lags.
+	_ = d.progress.until(ctx, func() bool { return d.status().Applied >= rev })
+	s := d.status()
+	s.Revision = int64(objs.Revision())
+	return reply{metadata: s}, nil
+}
+
+// status returns the targets of both loops. The speaker has followed a
+// revision only when nothing of it is held back any more.
+func (d *Daemon) status() api.Status {
+	var s api.Status
+	for _, t := range append(d.datapath.Status(), d.speaking.Status()...) {
+		out := api.Target{Name: t.Target, Applied: t.Applied, Since: t.Since}
+		if t.Err != nil {
+			out.Error = t.Err.Error()
+		}
+		if t.Target == "bgp" && t.Err == nil {
+			out = d.spoken.limit(out, d.start.why())
+		}
+		s.Targets = append(s.Targets, out)
+	}
+	s.Applied = s.Targets[0].Applied
+	for _, t := range s.Targets {
+		s.Applied = min(s.Applied, t.Applied)
+	}
+	return s
+}
+
+// limit holds the speaker's target back while h does not announce everything.
+func (s *spoken) limit(t api.Target, waiting string) api.Target {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.host == nil {
+		return t
+	}
+	why := ""
+	if waiting != "" {
+		why = "sessions have not begun: waiting for " + waiting
+	} else if s.host.BGP.ASN != 0 {
+		for _, e := range s.host.Exports {
+			if e.Held != "" {
+				why = e.Prefix.String() + " is held: " + e.Held
+				break
+			}
+		}
+	}
+	if why == "" {
+		s.complete = max(s.complete, t.Applied)
+		return t
+	}
+	t.Applied, t.Error = min(t.Applied, s.complete), why
+	return t
+}
+
+// set remembers what the speaker was given last.
+func (s *spoken) set(h *network.Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.host = h
+}
+
+// getReady is GET /internal/ready: 200 once the host has been brought up to
+// date after the start, and sessions have begun.
+func (d *Daemon) getReady(*http.Request) (reply, error) {
+	if why := d.notReady(); why != "" {
+		return reply{}, api.Errorf(api.Unavailable, "not ready: %s", why)
+	}
+	return reply{}, nil
+}
+
+// notReady says what the daemon still waits for after its start, or nothing.
+// Trouble with one part does not keep it from being ready: a turn was taken,
+// and the rest is retried.
+func (d *Daemon) notReady() string {
+	if !d.datapath.Turned() || !d.speaking.Turned() {
+		return "the host is being brought up to date"
+	}
+	if why := d.start.why(); why != "" {
+		return "sessions wait for " + why
+	}
+	return ""
+}

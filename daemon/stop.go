@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"netctl/api"
+	"netctl/bgp"
+	"netctl/network/firewall"
+	"netctl/network/link"
+)
+
+// defaultText is what peers' operators read when no other text is given (RFC
+// 9003).
+const defaultText = "netctl: full shutdown"
+
+// maxText is the longest shutdown communication (RFC 9003 section 2), in bytes.
+const maxText = 255
+
+// stopBound is how long a full shutdown may take, all in all.
+const stopBound = 15 * time.Second
+
+// putShutdown is PUT /internal/shutdown: a full shutdown. It answers when
+// every route has been withdrawn.
+func (d *Daemon) putShutdown(r *http.Request) (reply, error) {
+	var req api.Shutdown
+	if err := body(r, &req); err != nil {
+		return reply{}, err
+	}
+	if req.Message == "" {
+		req.Message = defaultText
+	}
+	if len(req.Message) > maxText {
+		return reply{}, api.Errorf(api.Invalid, "message is %d bytes long: peers accept at most %d (RFC 9003)", len(req.Message), maxText)
+	}
+	select {
+	case d.stopping.request <- stop{mode: bgp.Withdraw, text: req.Message, remove: req.RemoveBridges}:
+	default: // somebody else was first
+	}
+	select {
+	case <-d.stopping.done:
+		return reply{}, nil
+	case <-r.Context().Done():
+		return reply{}, r.Context().Err()
+	}
+}
+
+// stopSpeaking ends the sessions as why says. A restart leaves no trace on the
+// wire and touches nothing on the host.
+func (d *Daemon) stopSpeaking(ctx context.Context, why stop) error {
+	ctx, cancel := context.WithTimeout(ctx, stopBound)
+	defer cancel()
+	defer d.stopping.once.Do(func() { close(d.stopping.done) })
+	err := d.parts.Speaker.Stop(ctx, why.mode, why.text)
+	if why.remove {
+		err = errors.Join(err, d.parts.DHCP.Apply(ctx, nil), d.parts.Firewall.Apply(ctx, firewall.Config{}), d.parts.Links.Apply(ctx, link.State{}))
+	}
+	return err
+}
