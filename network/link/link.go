@@ -23,12 +23,20 @@ const (
 	// PortMark starts the alternative name (IFLA_ALT_IFNAME) of a foreign
 	// interface that we made a port of a bridge; the rest is its name.
 	PortMark = "netctl.port."
+	// Group is the link group (IFLA_GROUP) of our links. The kernel gives it
+	// to a link in the moment of its creation, which it cannot do for an
+	// alias: a link of this group without an alias is one of ours whose
+	// making was interrupted.
+	Group = 0x6e657463
 )
 
 // A State is the part of the host that netctl owns.
 type State struct {
 	Links   []Link   // sorted by Name, without duplicates
 	Sysctls []Sysctl // of the whole host, sorted by Key; never unset again
+	// Marked are interfaces that bear our port mark and are not, or not yet
+	// fully, a port of a link of ours; sorted. It is never wanted.
+	Marked []string
 }
 
 // A Kind is the kind of a link, as in "ip link add type KIND".
@@ -37,11 +45,12 @@ type Kind string
 // Bridge is a learning Ethernet bridge.
 const Bridge Kind = "bridge"
 
-// A Link is one network interface of ours. It is always up.
+// A Link is one network interface of ours.
 type Link struct {
 	Name    string
 	Kind    Kind
-	Network string         // the network it belongs to; the alias is AliasPrefix + Network
+	Down    bool           // it is not up; never wanted
+	Network string         // the network it belongs to; the alias is AliasPrefix + Network. Empty while it is being made
 	MAC     string         // lower case, with colons; empty leaves it to the kernel
 	MTU     int            // bytes
 	Ports   []string       // foreign interfaces to make ports of it; sorted
@@ -62,10 +71,15 @@ type Observed struct {
 
 // A Seen is one link as the kernel shows it.
 type Seen struct {
-	Name  string
-	Alias string
-	Up    bool // IFF_UP
-	Addrs []Addr
+	Name    string
+	Alias   string
+	Kind    Kind   // empty for hardware
+	Up      bool   // IFF_UP
+	Carrier bool   // IFF_LOWER_UP
+	MAC     string // lower case, with colons; empty when it has none
+	MTU     int    // bytes
+	Master  string // the bridge (or bond, VRF) that it is a port of
+	Addrs   []Addr // in the order of the kernel
 }
 
 // Network returns the network whose mark s bears; ok is false for a foreign

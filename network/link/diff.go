@@ -1,0 +1,274 @@
+package link
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// The settings that turn forwarding on, for all interfaces at once.
+const (
+	forward4 = "net/ipv4/ip_forward"
+	forward6 = "net/ipv6/conf/all/forwarding"
+)
+
+// Diff returns the operations that turn have into want: first what adds and
+// changes, then what takes down, so that a link is never left without an
+// address in between. Settings of have that want does not mention stay.
+//
+// Three habits of Linux are met on the way. A host that forwards IPv6 ignores
+// router advertisements on interfaces whose accept_ra is 1, so these are set
+// to 2 first, lest the host lose its own default route. Removing the first
+// IPv4 address of a subnet removes the others of it unless
+// promote_secondaries is set. And an IPv6 address cannot be added a second
+// time with another prefix length, so that the old one has to go first.
+func Diff(have, want State) []Op {
+	d := differ{have: have, want: want, wanted: map[string]string{}}
+	for _, w := range want.Links {
+		for _, p := range w.Ports {
+			d.wanted[p] = w.Name
+		}
+	}
+	d.host()
+	for _, w := range want.Links {
+		d.link(w)
+	}
+	for _, h := range have.Links {
+		if _, ok := find(want.Links, h.Name); !ok {
+			d.remove(h)
+		}
+	}
+	for _, p := range have.Marked {
+		if d.wanted[p] == "" {
+			d.release(Link{Ports: []string{p}})
+		}
+	}
+	return append(d.add, d.del...)
+}
+
+// A differ collects operations.
+type differ struct {
+	have, want State
+	wanted     map[string]string // the link that each wanted port belongs to
+	add, del   []Op
+	forced     []Sysctl // per-link settings that a host-wide one has changed
+}
+
+// host sets what concerns the whole host.
+func (d *differ) host() {
+	for _, s := range d.want.Sysctls {
+		old := value(d.have.Sysctls, s.Key)
+		if old == s.Value {
+			continue
+		}
+		if s.Key == forward6 && s.Value == "1" {
+			d.keepDefaultRoute()
+		}
+		d.add = append(d.add, Op{Verb: SetSysctl, Sysctl: s})
+		if all, ok := hostWide(s.Key); ok {
+			d.forced = append(d.forced, Sysctl{all, s.Value})
+		}
+	}
+}
+
+// keepDefaultRoute lets interfaces that heed router advertisements go on with
+// it while the host forwards.
+func (d *differ) keepDefaultRoute() {
+	for _, s := range d.have.Sysctls {
+		dev, ok := acceptRA(s.Key)
+		if _, set := valueOf(d.want.Sysctls, s.Key); !ok || s.Value != "1" || set {
+			continue
+		}
+		if _, ours := find(d.have.Links, dev); ours {
+			continue
+		}
+		d.add = append(d.add, Op{Verb: SetSysctl, Dev: dev, Sysctl: Sysctl{s.Key, "2"}})
+	}
+}
+
+// link makes one link as it should be.
+func (d *differ) link(w Link) {
+	h, ok := find(d.have.Links, w.Name)
+	if ok && h.Kind != w.Kind {
+		r := differ{wanted: d.wanted}
+		r.remove(h)
+		d.add = append(d.add, r.del...)
+		ok = false
+	}
+	op := func(v Verb) Op { return Op{Verb: v, Network: w.Network, Dev: w.Name} }
+	if !ok {
+		o := op(AddLink)
+		o.Kind, o.MAC, o.MTU = w.Kind, w.MAC, w.MTU
+		d.add = append(d.add, o)
+		h = Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true}
+	}
+	if h.Network != w.Network {
+		d.add = append(d.add, op(SetAlias))
+	}
+	if w.MAC != "" && h.MAC != w.MAC {
+		o := op(SetMAC)
+		o.MAC = w.MAC
+		d.add = append(d.add, o)
+	}
+	if w.MTU != 0 && h.MTU != w.MTU {
+		o := op(SetMTU)
+		o.MTU = w.MTU
+		d.add = append(d.add, o)
+	}
+	for _, s := range w.Sysctls {
+		if d.current(h, s.Key) != s.Value {
+			o := op(SetSysctl)
+			o.Sysctl = s
+			d.add = append(d.add, o)
+		}
+	}
+	if h.Down {
+		d.add = append(d.add, op(SetUp))
+	}
+	d.ports(h, w)
+	d.addrs(h, w)
+	d.routes(h, w)
+}
+
+// current returns the value that a setting of link h has, or will have when
+// the operations so far are done.
+func (d *differ) current(h Link, key string) string {
+	for _, s := range d.forced {
+		if strings.Replace(s.Key, "/*/", "/"+h.Name+"/", 1) == key {
+			return s.Value
+		}
+	}
+	return value(h.Sysctls, key)
+}
+
+func (d *differ) ports(h, w Link) {
+	for _, p := range w.Ports {
+		if slices.Contains(h.Ports, p) {
+			continue
+		}
+		op := Op{Network: w.Network, Dev: w.Name, Port: p}
+		if !d.marked(p) {
+			op.Verb = MarkPort
+			d.add = append(d.add, op)
+		}
+		op.Verb = AddPort
+		d.add = append(d.add, op)
+		op.Verb = SetPortUp
+		d.add = append(d.add, op)
+	}
+	d.release(h)
+}
+
+// release lets the ports of h go that no link of ours is to have.
+func (d *differ) release(h Link) {
+	for _, p := range h.Ports {
+		if d.wanted[p] != "" {
+			continue
+		}
+		op := Op{Network: h.Network, Dev: h.Name, Port: p}
+		op.Verb = ReleasePort
+		d.del = append(d.del, op)
+		op.Verb = UnmarkPort
+		d.del = append(d.del, op)
+	}
+}
+
+// marked reports whether interface p bears our mark already.
+func (d *differ) marked(p string) bool {
+	return slices.Contains(d.have.Marked, p) ||
+		slices.ContainsFunc(d.have.Links, func(l Link) bool { return slices.Contains(l.Ports, p) })
+}
+
+func (d *differ) addrs(h, w Link) {
+	op := func(v Verb, p netip.Prefix) Op {
+		return Op{Verb: v, Network: w.Network, Dev: w.Name, Prefix: p}
+	}
+	gone := map[netip.Prefix]bool{}
+	for _, a := range w.Addrs {
+		if slices.Contains(h.Addrs, a) {
+			continue
+		}
+		for _, old := range h.Addrs {
+			if old.Addr() == a.Addr() && a.Addr().Is6() && !gone[old] {
+				d.add = append(d.add, op(DelAddr, old))
+				gone[old] = true
+			}
+		}
+		d.add = append(d.add, op(AddAddr, a))
+	}
+	promoted := false
+	for _, a := range h.Addrs {
+		if slices.Contains(w.Addrs, a) || gone[a] {
+			continue
+		}
+		if !promoted && a.Addr().Is4() && slices.ContainsFunc(w.Addrs, func(b netip.Prefix) bool { return a.Masked() == b.Masked() }) {
+			o := op(SetSysctl, netip.Prefix{})
+			o.Sysctl = Sysctl{"net/ipv4/conf/" + w.Name + "/promote_secondaries", "1"}
+			d.del = append(d.del, o)
+			promoted = true
+		}
+		d.del = append(d.del, op(DelAddr, a))
+	}
+}
+
+func (d *differ) routes(h, w Link) {
+	for _, r := range w.Routes {
+		if !slices.Contains(h.Routes, r) {
+			d.add = append(d.add, Op{Verb: AddRoute, Network: w.Network, Dev: w.Name, Prefix: r})
+		}
+	}
+	for _, r := range h.Routes {
+		if !slices.Contains(w.Routes, r) {
+			d.del = append(d.del, Op{Verb: DelRoute, Network: w.Network, Dev: w.Name, Prefix: r})
+		}
+	}
+}
+
+// remove takes a link down with all that is on it.
+func (d *differ) remove(h Link) {
+	d.release(h)
+	d.del = append(d.del, Op{Verb: DelLink, Network: h.Network, Dev: h.Name})
+}
+
+// hostWide reports whether the host-wide setting key overwrites that of every
+// interface when it is written, and returns the pattern of those.
+func hostWide(key string) (pattern string, ok bool) {
+	switch key {
+	case forward6:
+		return "net/ipv6/conf/*/forwarding", true
+	case forward4, "net/ipv4/conf/all/forwarding":
+		return "net/ipv4/conf/*/forwarding", true
+	}
+	return "", false
+}
+
+// acceptRA returns the interface whose setting accept_ra is key.
+func acceptRA(key string) (dev string, ok bool) {
+	dev, ok = strings.CutPrefix(key, "net/ipv6/conf/")
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(dev, "/accept_ra")
+}
+
+// value returns the value of key in sorted settings, or nothing.
+func value(settings []Sysctl, key string) string {
+	v, _ := valueOf(settings, key)
+	return v
+}
+
+func valueOf(settings []Sysctl, key string) (string, bool) {
+	i, ok := slices.BinarySearchFunc(settings, key, func(s Sysctl, k string) int { return strings.Compare(s.Key, k) })
+	if !ok {
+		return "", false
+	}
+	return settings[i].Value, true
+}
+
+func find(links []Link, name string) (Link, bool) {
+	i, ok := slices.BinarySearchFunc(links, name, func(l Link, n string) int { return strings.Compare(l.Name, n) })
+	if !ok {
+		return Link{}, false
+	}
+	return links[i], true
+}

@@ -1,0 +1,223 @@
+// Package netlink makes the links, addresses, routes and kernel settings of
+// this host what a [link.State] says, and tells what it sees of the others.
+//
+// A [Host] keeps a picture of the kernel's state. It is read once, and again
+// in part as the kernel's notifications (rtnetlink(7)) say what has changed:
+// a notification is used only to learn which link to read again, so that a
+// lost, late or repeated one does no harm. The kernel queues the
+// notifications of a change before it acknowledges the change, hence emptying
+// the queue first gives a picture that holds everything done so far.
+//
+// Kernel settings have no notifications. They are read when they are first
+// asked for and after a [Host.Resync].
+package netlink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	nl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"netctl/network/link"
+)
+
+// A Host is the network namespace in which it was made.
+type Host struct {
+	// BeforeDelete, when set, is called once in an Apply that is going to
+	// take something down, before it does.
+	BeforeDelete func(context.Context)
+
+	log  *slog.Logger
+	wake chan struct{}
+	ops  *nl.Handle // for changes
+	read *reader    // for the picture
+	sub  *os.File   // notifications
+
+	mu      sync.Mutex // guards what follows
+	links   map[int]*entry
+	names   map[string]*entry
+	stale   map[int]bool    // links to read again
+	lost    bool            // read everything again
+	touched map[string]bool // links that we are changing: no news
+	sysctls map[string]map[string]string // by interface, empty for the host, and key
+	routes  foreignRoutes
+	seen    map[string]link.Seen // nil when links changed since it was made
+}
+
+// New returns a Host for the current network namespace.
+func New(log *slog.Logger) (*Host, error) {
+	ops, err := nl.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	h := &Host{
+		log: log, ops: ops, wake: make(chan struct{}, 1), lost: true,
+		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
+		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
+		routes: foreignRoutes{stale: true},
+	}
+	if h.read, err = newReader(); err != nil {
+		ops.Close()
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	if h.sub, err = subscribe(); err != nil {
+		h.read.close()
+		ops.Close()
+		return nil, fmt.Errorf("netlink: subscribe: %w", err)
+	}
+	return h, nil
+}
+
+// Close releases the sockets. No method may be called any more.
+func (h *Host) Close() error {
+	h.ops.Close()
+	h.read.close()
+	return h.sub.Close()
+}
+
+// Changed receives a value when something has changed that an Apply or an
+// Observe would see, other than by an Apply. Watch must run for that.
+func (h *Host) Changed() <-chan struct{} { return h.wake }
+
+func (h *Host) poke() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Resync forgets the picture: the next Apply or Observe reads everything.
+func (h *Host) Resync() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lost, h.routes.stale = true, true
+	clear(h.sysctls)
+}
+
+// rounds is how often an Apply looks again at what its changes have led to.
+const rounds = 4
+
+// Apply makes the host what want says, and does nothing when it is already.
+// What belongs to one network does not wait for another whose operations
+// fail; the errors of all are joined. An interface that has the name of a
+// wanted link and is not ours is an error, and is left alone.
+func (h *Host) Apply(ctx context.Context, want link.State) error {
+	defer h.settle()
+	waited := h.BeforeDelete == nil
+	var failed error
+	for range rounds {
+		have, err := h.Load(ctx, want)
+		if err != nil {
+			return err
+		}
+		ours, foreign := h.refuse(want)
+		todo := link.Diff(have, ours)
+		if len(todo) == 0 {
+			return foreign
+		}
+		if !waited && takesDown(todo) {
+			h.BeforeDelete(ctx)
+			waited = true
+		}
+		var done int
+		done, failed = h.do(ctx, todo)
+		failed = errors.Join(foreign, failed)
+		if done == 0 {
+			return failed
+		}
+	}
+	if failed == nil {
+		failed = errors.New("links: something else keeps changing what was set")
+	}
+	return failed
+}
+
+func takesDown(ops []link.Op) bool {
+	for _, o := range ops {
+		if o.TakesDown() {
+			return true
+		}
+	}
+	return false
+}
+
+// refuse splits want into what may be realised, and the error about links
+// whose names are taken by interfaces that are not ours.
+func (h *Host) refuse(want link.State) (link.State, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var errs []error
+	for i, w := range want.Links {
+		e := h.names[w.Name]
+		if e != nil && !e.ours() {
+			if errs == nil {
+				ours := make([]link.Link, i, len(want.Links))
+				copy(ours, want.Links)
+				want.Links, errs = append(ours, want.Links[i:]...), []error{}
+			}
+			errs = append(errs, fmt.Errorf("network %s: %w", w.Network, &TakenError{Name: w.Name}))
+		}
+	}
+	if errs == nil {
+		return want, nil
+	}
+	kept := want.Links[:0]
+	for _, w := range want.Links {
+		if e := h.names[w.Name]; e == nil || e.ours() {
+			kept = append(kept, w)
+		}
+	}
+	want.Links = kept
+	return want, errors.Join(errs...)
+}
+
+// A TakenError reports a wanted link whose name another interface has.
+type TakenError struct{ Name string }
+
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("interface %s exists and is not ours", e.Name)
+}
+
+// settle takes in what an Apply has led to, which is no news to anybody.
+func (h *Host) settle() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if changed, err := h.refresh(); changed || err != nil {
+		h.poke()
+	}
+	clear(h.touched)
+}
+
+// Watch takes in notifications until ctx is done. It returns nil then.
+func (h *Host) Watch(ctx context.Context) error {
+	conn, err := h.sub.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	if err := h.sub.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { _ = h.sub.SetReadDeadline(time.Unix(1, 0)) })()
+	for {
+		err := conn.Read(func(uintptr) bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if changed, err := h.refresh(); changed || err != nil {
+				h.poke()
+			}
+			return false
+		})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("netlink: %w", err)
+		}
+	}
+}

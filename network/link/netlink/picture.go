@@ -1,0 +1,168 @@
+package netlink
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"netctl/network/link"
+)
+
+// An entry is one link in the picture. It is replaced, never changed.
+type entry struct {
+	index, master int
+	name          string
+	alias         string
+	group         uint32
+	kind          link.Kind
+	up, carrier   bool
+	mac           string
+	mtu           int
+	marks         []string // alternative names that are port marks
+	addrs         []addr
+	routes        []netip.Prefix // with our protocol, sorted
+}
+
+// An addr is an address on a link.
+type addr struct {
+	link.Addr
+	global bool // by scope
+}
+
+// ours reports whether the link bears our mark.
+func (e *entry) ours() bool {
+	return strings.HasPrefix(e.alias, link.AliasPrefix) || e.alias == "" && e.group == link.Group
+}
+
+func (e *entry) equal(o *entry) bool {
+	return e != nil && o != nil && e.index == o.index && e.master == o.master && e.name == o.name &&
+		e.alias == o.alias && e.group == o.group && e.kind == o.kind && e.up == o.up &&
+		e.carrier == o.carrier && e.mac == o.mac && e.mtu == o.mtu && slices.Equal(e.marks, o.marks) &&
+		slices.Equal(e.addrs, o.addrs) && slices.Equal(e.routes, o.routes)
+}
+
+// many is from how many stale links on everything is read at once.
+const many = 64
+
+// refresh brings the picture up to date, and reports whether something has
+// changed in it that is not our doing.
+func (h *Host) refresh() (changed bool, err error) {
+	fresh := !h.routes.stale
+	if err := h.drain(); err != nil {
+		h.lost = true
+		return false, fmt.Errorf("netlink: %w", err)
+	}
+	changed = fresh && h.routes.stale
+	if h.lost || len(h.stale) > many {
+		all, err := h.read.links()
+		if err != nil {
+			h.lost = true
+			return changed, fmt.Errorf("read links: %w", err)
+		}
+		for index := range h.links {
+			if all[index] == nil {
+				changed = h.set(index, nil) || changed
+			}
+		}
+		for index, e := range all {
+			changed = h.set(index, e) || changed
+		}
+		h.lost = false
+		clear(h.stale)
+		return changed, nil
+	}
+	for index := range h.stale {
+		e, err := h.read.link(index)
+		if err != nil {
+			return changed, fmt.Errorf("read link %d: %w", index, err)
+		}
+		changed = h.set(index, e) || changed
+		delete(h.stale, index)
+	}
+	return changed, nil
+}
+
+// set replaces one link of the picture, and reports whether that is news.
+func (h *Host) set(index int, e *entry) (changed bool) {
+	old := h.links[index]
+	if old == nil && e == nil || old.equal(e) {
+		return false
+	}
+	h.seen = nil
+	if old != nil && h.names[old.name] == old {
+		delete(h.names, old.name)
+	}
+	if old == nil || e == nil || old.name != e.name {
+		h.forget(old, e)
+	}
+	changed = true
+	switch {
+	case e != nil:
+		h.links[index], h.names[e.name] = e, e
+		changed = !h.touched[e.name]
+	default:
+		delete(h.links, index)
+		changed = !h.touched[old.name]
+	}
+	return changed
+}
+
+// forget drops the settings of links that came, went or changed their name.
+func (h *Host) forget(links ...*entry) {
+	for _, e := range links {
+		if e != nil {
+			delete(h.sysctls, e.name)
+		}
+	}
+}
+
+// Load returns what of the host is ours. It holds the settings that want
+// names, and no others.
+func (h *Host) Load(_ context.Context, want link.State) (link.State, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if changed, err := h.refresh(); err != nil {
+		return link.State{}, err
+	} else if changed {
+		h.poke()
+	}
+	var s link.State
+	ports := map[int][]string{}
+	for _, e := range h.links {
+		switch m := h.links[e.master]; {
+		case len(e.marks) == 0:
+		case m != nil && m.ours() && e.up:
+			ports[e.master] = append(ports[e.master], e.name)
+		default:
+			s.Marked = append(s.Marked, e.name)
+		}
+		if e.ours() {
+			s.Links = append(s.Links, e.link())
+		}
+	}
+	slices.Sort(s.Marked)
+	slices.SortFunc(s.Links, func(a, b link.Link) int { return strings.Compare(a.Name, b.Name) })
+	for i := range s.Links {
+		l := &s.Links[i]
+		l.Ports = ports[h.names[l.Name].index]
+		slices.Sort(l.Ports)
+	}
+	return s, h.settings(&s, want)
+}
+
+// link returns the link of ours that e is, without ports and settings.
+func (e *entry) link() link.Link {
+	l := link.Link{
+		Name: e.name, Kind: e.kind, Network: strings.TrimPrefix(e.alias, link.AliasPrefix),
+		Down: !e.up, MAC: e.mac, MTU: e.mtu, Routes: e.routes,
+	}
+	for _, a := range e.addrs {
+		if a.global {
+			l.Addrs = append(l.Addrs, a.Prefix)
+		}
+	}
+	slices.SortFunc(l.Addrs, netip.Prefix.Compare)
+	return l
+}

@@ -1,0 +1,87 @@
+package netlink
+
+import (
+	"errors"
+	"fmt"
+
+	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"netctl/network/link"
+)
+
+// port carries out an operation on a foreign interface that is, or becomes, a
+// port of a link of ours.
+func (h *Host) port(op link.Op) error {
+	p, err := h.again(op.Port)
+	if err != nil {
+		return err
+	}
+	l := &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: p.index, Name: p.name}}
+	switch op.Verb {
+	case link.MarkPort:
+		if err := h.free(p); err != nil {
+			return err
+		}
+		return ignore(h.ops.LinkAddAltName(l, link.PortMark+p.name), unix.EEXIST)
+	case link.AddPort:
+		dev, err := h.find(op.Dev)
+		if err != nil {
+			return err
+		}
+		if p.master == dev.index {
+			return nil
+		}
+		if err := h.free(p); err != nil {
+			return err
+		}
+		return h.ops.LinkSetMasterByIndex(l, dev.index)
+	case link.SetPortUp:
+		if dev, err := h.find(op.Dev); err != nil || p.master != dev.index {
+			return errors.Join(err, errors.New("not a port"))
+		}
+		return h.ops.LinkSetUp(l)
+	case link.ReleasePort:
+		if !h.mastered(p) {
+			return nil
+		}
+		return h.ops.LinkSetNoMaster(l)
+	case link.UnmarkPort:
+		for _, m := range p.marks {
+			if err := h.ops.LinkDelAltName(l, m); err != nil {
+				return err
+			}
+		}
+		return nil
+	case link.AddLink, link.SetAlias, link.SetMAC, link.SetMTU, link.SetSysctl, link.SetUp,
+		link.AddAddr, link.DelAddr, link.AddRoute, link.DelRoute, link.DelLink:
+	}
+	return fmt.Errorf("unknown operation %s", op)
+}
+
+// free reports why p cannot become a port: the host must not lose an
+// interface that it uses itself.
+func (h *Host) free(p *entry) error {
+	for _, a := range p.addrs {
+		if a.global {
+			return fmt.Errorf("interface %s has the address %s: only an interface without addresses can be a port", p.name, a.Prefix)
+		}
+	}
+	if p.master == 0 || h.mastered(p) {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m := h.links[p.master]; m != nil {
+		return fmt.Errorf("interface %s is a port of %s already, which is not ours", p.name, m.name)
+	}
+	return fmt.Errorf("interface %s is a port of another interface already, which is not ours", p.name)
+}
+
+// mastered reports whether p is a port of a link of ours.
+func (h *Host) mastered(p *entry) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	m := h.links[p.master]
+	return m != nil && m.ours()
+}

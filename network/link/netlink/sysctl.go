@@ -1,0 +1,116 @@
+package netlink
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"netctl/network/link"
+)
+
+const (
+	procSys  = "/proc/sys"
+	conf6    = "net/ipv6/conf"
+	forward6 = conf6 + "/all/forwarding"
+)
+
+// settings fills in the values that s has now of the settings that want names.
+func (h *Host) settings(s *link.State, want link.State) error {
+	var errs []error
+	for _, w := range want.Sysctls {
+		v, err := h.sysctl(w.Key)
+		errs = append(errs, err)
+		s.Sysctls = append(s.Sysctls, link.Sysctl{Key: w.Key, Value: v})
+		if w.Key == forward6 && w.Value == "1" && v != "1" {
+			ras, err := acceptRA()
+			errs = append(errs, err)
+			s.Sysctls = append(s.Sysctls, ras...)
+		}
+	}
+	slices.SortFunc(s.Sysctls, func(a, b link.Sysctl) int { return strings.Compare(a.Key, b.Key) })
+	s.Sysctls = slices.CompactFunc(s.Sysctls, func(a, b link.Sysctl) bool { return a.Key == b.Key })
+	i := 0
+	for _, w := range want.Links {
+		for i < len(s.Links) && s.Links[i].Name < w.Name {
+			i++
+		}
+		if i == len(s.Links) || s.Links[i].Name != w.Name {
+			continue
+		}
+		for _, c := range w.Sysctls {
+			v, err := h.sysctl(c.Key)
+			errs = append(errs, err)
+			s.Links[i].Sysctls = append(s.Links[i].Sysctls, link.Sysctl{Key: c.Key, Value: v})
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sysctl returns the value of a setting; nothing when the kernel has no such
+// setting.
+func (h *Host) sysctl(key string) (string, error) {
+	dev := device(key)
+	if v, ok := h.sysctls[dev][key]; ok {
+		return v, nil
+	}
+	v, err := readSysctl(key)
+	if err != nil {
+		return "", err
+	}
+	if h.sysctls[dev] == nil {
+		h.sysctls[dev] = map[string]string{}
+	}
+	h.sysctls[dev][key] = v
+	return v, nil
+}
+
+// device returns the interface that a setting is about; nothing for one of
+// the whole host.
+func device(key string) string {
+	parts := strings.Split(key, "/") // net/ipvN/conf/DEV/KEY
+	if len(parts) != 5 || parts[2] != "conf" && parts[2] != "neigh" {
+		return ""
+	}
+	return parts[3]
+}
+
+func readSysctl(key string) (string, error) {
+	b, err := os.ReadFile(sysctlPath(key))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", key, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func writeSysctl(key, value string) error {
+	return os.WriteFile(sysctlPath(key), []byte(value), 0)
+}
+
+// sysctlPath cannot leave /proc/sys, whatever key is.
+func sysctlPath(key string) string { return filepath.Join(procSys, filepath.Clean("/"+key)) }
+
+// acceptRA returns the settings accept_ra of all interfaces, and of those to
+// come.
+func acceptRA() ([]link.Sysctl, error) {
+	devs, err := os.ReadDir(filepath.Join(procSys, conf6))
+	if err != nil {
+		return nil, fmt.Errorf("sysctl: %w", err)
+	}
+	var all []link.Sysctl
+	for _, d := range devs {
+		key := conf6 + "/" + d.Name() + "/accept_ra"
+		v, err := readSysctl(key)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, link.Sysctl{Key: key, Value: v})
+	}
+	return all, nil
+}
