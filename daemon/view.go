@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"netctl/db"
@@ -114,8 +116,20 @@ func (v *view) refresh(ctx context.Context, peers []netip.Addr) error {
 			o.Toward[p] = t
 		}
 	}
-	v.seen, v.stale = &network.Observed{Observed: o}, false
+	v.stale = false
+	if !same(o, v.seen.Observed) {
+		v.seen = &network.Observed{Observed: o}
+	}
 	return nil
+}
+
+// same reports whether nothing that a Host is derived from has changed between
+// two looks.
+func same(a, b link.Observed) bool {
+	seen := func(a, b link.Seen) bool {
+		return a.Alias == b.Alias && a.Up == b.Up && slices.Equal(a.Addrs, b.Addrs)
+	}
+	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Toward, b.Toward)
 }
 
 // peersOf returns the addresses of all peers.

@@ -1,0 +1,134 @@
+package lab
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// build compiles both binaries once for all labs of the process.
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "nlbin")
+	if err != nil {
+		return "", err
+	}
+	args := []string{"build", "-buildvcs=false", "-o", dir}
+	if race {
+		args = append(args, "-race")
+	}
+	out, err := exec.Command("go", append(args, "netctl/cmd/netctl", "netctl/cmd/netctld")...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("go build: %w: %s", err, out)
+	}
+	return dir, nil
+})
+
+// Binaries returns the directory of freshly built netctl and netctld. Remove
+// it with RemoveBinaries when the process ends.
+func Binaries() (string, error) { return build() }
+
+// RemoveBinaries deletes what Binaries has built, for the end of TestMain.
+func RemoveBinaries() {
+	if dir, err := build(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// A Netctld is a daemon on one host of the lab.
+type Netctld struct {
+	NS   *NS
+	Dir  string // its directory, which outlives its processes
+	Proc *Proc  // the latest process
+
+	bin string
+}
+
+// Netctld starts a daemon on ns with a directory of its own and waits until it
+// is ready.
+func (ns *NS) Netctld() *Netctld {
+	ns.Lab.Helper()
+	bin, err := Binaries()
+	if err != nil {
+		ns.Lab.Fatalf("%v", err)
+	}
+	d := &Netctld{NS: ns, Dir: filepath.Join(ns.Lab.Dir, ns.Name), bin: bin}
+	d.Start()
+	d.WaitReady()
+	return d
+}
+
+// Start starts a process of the daemon and does not wait for it.
+func (d *Netctld) Start() {
+	d.NS.Lab.Helper()
+	d.Proc = d.NS.Start(filepath.Join(d.bin, "netctld"), "--dir", d.Dir, "--group", "", "--log-level", "debug")
+}
+
+// WaitReady waits until the daemon has brought its host up to date.
+func (d *Netctld) WaitReady() {
+	d.NS.Lab.Helper()
+	if out, err := d.NS.Try(filepath.Join(d.bin, "netctld"), "waitready", "--dir", d.Dir, "--timeout", "45s"); err != nil {
+		d.NS.Lab.Fatalf("netctld: %v: %s\n%s", err, out, d.Proc.Output())
+	}
+}
+
+// Stop sends a signal to the daemon and waits until it has ended.
+func (d *Netctld) Stop(sig syscall.Signal) {
+	d.NS.Lab.Helper()
+	d.Proc.Signal(sig)
+	err := d.Proc.Wait(20 * time.Second)
+	if sig != syscall.SIGKILL && err != nil {
+		d.NS.Lab.Fatalf("netctld after %s: %v\n%s", sig, err, d.Proc.Output())
+	}
+}
+
+// Restart stops the daemon with a signal and starts it again.
+func (d *Netctld) Restart(sig syscall.Signal) {
+	d.NS.Lab.Helper()
+	d.Stop(sig)
+	d.Start()
+	d.WaitReady()
+}
+
+// Env returns the environment variables that point netctl and lxc to d.
+func (d *Netctld) Env() []string {
+	return []string{"NETCTL_DIR=" + d.Dir, "LXD_SOCKET=" + filepath.Join(d.Dir, "unix.socket"), "PATH=" + d.bin + ":" + os.Getenv("PATH")}
+}
+
+// TryCLI runs the command netctl on the host of the daemon.
+func (d *Netctld) TryCLI(args ...string) (string, error) {
+	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.Dir}, args...)...)
+}
+
+// CLI is TryCLI that fails the test.
+func (d *Netctld) CLI(args ...string) string {
+	d.NS.Lab.Helper()
+	out, err := d.TryCLI(args...)
+	if err != nil {
+		d.NS.Lab.Fatalf("%v", err)
+	}
+	return out
+}
+
+// Get returns the answer to a GET of the API, as it came.
+func (d *Netctld) Get(path string) string {
+	d.NS.Lab.Helper()
+	return d.Curl("GET", path, "")
+}
+
+// Curl sends a request with a JSON body to the API and returns the answer.
+func (d *Netctld) Curl(method, path, body string, header ...string) string {
+	d.NS.Lab.Helper()
+	args := []string{"-s", "-S", "--max-time", "60", "--unix-socket", filepath.Join(d.Dir, "unix.socket"), "-X", method, "http://netctl" + path}
+	if body != "" {
+		args = append(args, "-d", body)
+	}
+	for _, h := range header {
+		args = append(args, "-H", h)
+	}
+	return strings.TrimSpace(d.NS.Run("curl", args...))
+}
