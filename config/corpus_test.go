@@ -49,15 +49,15 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-func readConfig(t *testing.T, file string) map[string]string {
-	t.Helper()
+func readConfig(tb testing.TB, file string) map[string]string {
+	tb.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	m := map[string]string{}
 	if err := yaml.Unmarshal(text, &m); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return m
 }
