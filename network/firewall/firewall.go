@@ -1,8 +1,10 @@
 // Package firewall describes netctl's part of the packet filter: the nftables
 // table "inet netctl", as values and as text.
 //
-// The table is ours alone; other tables are never touched. What is wanted is a
-// [Config], one entry for each network; [Rules] renders it.
+// The table is ours alone; other tables are never touched. Its chains, rules
+// and set declarations are the same whatever is wanted ([Fixed]); what is
+// wanted is a [Config], one entry for each network, which becomes elements of
+// the sets.
 package firewall
 
 import "net/netip"

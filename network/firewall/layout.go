@@ -1,0 +1,180 @@
+package firewall
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// A Chain is one chain of the table; Hook is empty for one that is only
+// jumped to. The policy of a hooked chain is accept.
+type Chain struct {
+	Name     string
+	Type     string // filter or nat
+	Hook     string // input, forward or postrouting
+	Priority int
+}
+
+// A Set is a named set, or with Value a map, of the table.
+type Set struct {
+	Name     string
+	Key      []string // nftables types; several for a concatenation
+	Value    string   // the type of the values of a map
+	Interval bool     // the keys are prefixes
+}
+
+// A Rule is one rule in the text form of nft(8). Comment is a digest of its
+// place and text, by which a listing shows whether it is there unchanged.
+type Rule struct {
+	Chain   string
+	Text    string
+	Comment string
+}
+
+// A Layout is the part of the table that is the same whatever the networks
+// are. Rules find what belongs to a network in sets, by the name of its
+// bridge or by its subnet: the cost of a packet does not grow with the number
+// of networks, nor does that of a change.
+type Layout struct {
+	Chains []Chain
+	Sets   []Set
+	Rules  []Rule // in order within each chain
+}
+
+// The priorities of source translation: before and after those of others,
+// which use srcnat (100).
+const (
+	natBefore = 95
+	natAfter  = 105
+)
+
+// Fixed is the layout of our table.
+var Fixed = layout()
+
+func layout() Layout {
+	l := Layout{
+		Chains: []Chain{
+			{Name: "input", Type: "filter", Hook: "input"},
+			{Name: "forward", Type: "filter", Hook: "forward"},
+			{Name: "nat_before", Type: "nat", Hook: "postrouting", Priority: natBefore},
+			{Name: "nat_after", Type: "nat", Hook: "postrouting", Priority: natAfter},
+			{Name: "bgp"},
+		},
+		Sets: []Set{
+			{Name: bgpPorts, Key: []string{"inet_service"}},
+			{Name: bridged, Key: []string{"ifname", "ifname"}},
+		},
+	}
+	for _, f := range families {
+		l.Sets = append(l.Sets, f.sets()...)
+	}
+	l.add("input", `iifname != "lo" tcp dport @`+bgpPorts+` tcp flags & (fin | syn | rst | ack) == syn jump bgp`)
+	l.add("bgp", "ip saddr @bgp_peers4 return", "ip6 saddr @bgp_peers6 return", "drop")
+	// With bridge-nf-call-iptables, frames between the ports of one bridge
+	// pass here too, and nobody routes those.
+	l.add("forward", "iifname . oifname @"+bridged+" accept")
+	for _, f := range families {
+		l.add("forward", f.match("iifname", blocked)+" drop", f.match("oifname", blocked)+" drop")
+	}
+	for _, f := range families {
+		l.add("input", f.match("iifname", filtered)+" "+f.icmp+" accept",
+			f.match("iifname", dhcp)+fmt.Sprintf(" udp dport %d accept", f.dhcpPort),
+			f.match("iifname", dns)+" meta l4proto { tcp, udp } th dport 53 accept")
+		l.add("forward", f.match("iifname", routed)+" accept", f.match("oifname", routed)+" accept")
+	}
+	for _, order := range []string{"before", "after"} {
+		l.add("nat_"+order, `oifname "lo" return`)
+		for _, f := range families {
+			l.add("nat_"+order, f.nat(order)...)
+		}
+	}
+	return l
+}
+
+// add appends rules to a chain.
+func (l *Layout) add(chain string, texts ...string) {
+	for _, text := range texts {
+		n := 0
+		for _, r := range l.Rules {
+			if r.Chain == chain {
+				n++
+			}
+		}
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %s", chain, n, text))
+		l.Rules = append(l.Rules, Rule{Chain: chain, Text: text, Comment: hex.EncodeToString(sum[:8])})
+	}
+}
+
+// The names of sets. Those that exist once for each address family end in 4
+// or 6, and those that exist once for each order of translation in the order.
+const (
+	bgpPorts   = "bgp_ports"  // the ports that only peers may connect to
+	bgpPeers   = "bgp_peers"  // the peers
+	bridged    = "bridged"    // a bridge twice, where nothing is forwarded
+	routed     = "routed"     // bridges for which we accept forwarding
+	blocked    = "blocked"    // bridges for which nothing is forwarded
+	filtered   = "filtered"   // bridges for whose clients we accept ICMP
+	dhcp       = "dhcp"       // bridges for whose clients we accept DHCP
+	dns        = "dns"        // bridges for whose clients we accept DNS
+	inside     = "inside"     // subnets and destinations that are not translated
+	masquerade = "masquerade" // subnets to masquerade
+	snat       = "snat"       // subnets and the addresses to translate to
+)
+
+// A family is what differs between IPv4 and IPv6 in the layout.
+type family struct {
+	n         string // ends the names of sets
+	nfproto   string
+	ip        string // the protocol, and the family of snat
+	addr      string // the type of addresses
+	icmp      string
+	dhcpPort  int
+	multicast string // destinations that are never translated
+}
+
+var families = []family{
+	{
+		n: "4", nfproto: "ipv4", ip: "ip", addr: "ipv4_addr", dhcpPort: 67,
+		icmp:      "icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem }",
+		multicast: "{ 224.0.0.0/4, 255.255.255.255 }",
+	},
+	{
+		n: "6", nfproto: "ipv6", ip: "ip6", addr: "ipv6_addr", dhcpPort: 547,
+		icmp: "icmpv6 type { " + strings.Join([]string{
+			"destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request",
+			"mld-listener-report", "mld-listener-done", "nd-router-solicit", "nd-neighbor-solicit",
+			"nd-neighbor-advert", "mld2-listener-report",
+		}, ", ") + " }",
+		multicast: "ff00::/8",
+	},
+}
+
+// match matches packets of the family whose interface is in a set.
+func (f family) match(iface, set string) string {
+	return fmt.Sprintf("meta nfproto %s %s @%s%s", f.nfproto, iface, set, f.n)
+}
+
+func (f family) sets() []Set {
+	var s []Set
+	for _, name := range []string{routed, blocked, filtered, dhcp, dns} {
+		s = append(s, Set{Name: name + f.n, Key: []string{"ifname"}})
+	}
+	s = append(s, Set{Name: bgpPeers + f.n, Key: []string{f.addr}},
+		Set{Name: inside + f.n, Key: []string{f.addr, f.addr}, Interval: true})
+	for _, order := range []string{"before", "after"} {
+		s = append(s, Set{Name: masquerade + f.n + "_" + order, Key: []string{f.addr}, Interval: true},
+			Set{Name: snat + f.n + "_" + order, Key: []string{f.addr}, Value: f.addr, Interval: true})
+	}
+	return s
+}
+
+// nat translates what leaves a subnet for elsewhere.
+func (f family) nat(order string) []string {
+	return []string{
+		fmt.Sprintf("%s daddr %s return", f.ip, f.multicast),
+		fmt.Sprintf("%s saddr . %s daddr @%s%s return", f.ip, f.ip, inside, f.n),
+		fmt.Sprintf("%s saddr @%s%s_%s masquerade", f.ip, masquerade, f.n, order),
+		fmt.Sprintf("snat %s to %s saddr map @%s%s_%s", f.ip, f.ip, snat, f.n, order),
+	}
+}
