@@ -35,13 +35,6 @@ func (s *start) why() string {
 	return s.waiting
 }
 
-// A spoken is what the speaker was given last.
-type spoken struct {
-	mu       sync.Mutex
-	host     *network.Host
-	complete int64 // the latest revision of which everything was announced
-}
-
 func sessionEvent(e bgp.Event) api.EventLifecycleBody {
 	return api.EventLifecycleBody{
 		Action: "bgp-session-" + string(e.State), Source: "/1.0/bgp/peers/" + e.Peer.String(),

@@ -55,7 +55,7 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
 			return Run(cmd.Context(), Options{
-				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
+				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: nil,
 			})
 		},
 	}
@@ -112,7 +112,8 @@ func waitReady(dir *string) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			c := client.New(filepath.Join(*dir, SocketName))
+			c := client.Unix(filepath.Join(*dir, SocketName))
+			defer c.Close()
 			for {
 				err := c.Ready(ctx)
 				if err == nil {

@@ -51,24 +51,31 @@ type Options struct {
 	Parts func(dir string, log *slog.Logger, beforeDelete func(context.Context)) (Parts, error)
 }
 
+// A Watched is a subsystem that notices when the host changes under it.
+type Watched interface {
+	// Resync forgets what is remembered of the host.
+	Resync()
+	// Watch notices changes until ctx is done; Changed receives a value for
+	// them.
+	Watch(ctx context.Context) error
+	Changed() <-chan struct{}
+}
+
 // Parts are the subsystems of a daemon that do its input and output.
 type Parts struct {
 	Links interface {
+		Watched
 		Apply(context.Context, link.State) error
-		Refresh()
-		Watch(context.Context) <-chan struct{}
 		Observe(context.Context, []netip.Addr) (link.Observed, error)
 		Stats(name string) (link.Stats, error)
 	}
 	Firewall interface {
+		Watched
 		Apply(context.Context, firewall.Config) error
-		Refresh()
-		Watch(context.Context) <-chan struct{}
 	}
 	DHCP interface {
+		Watched
 		Apply(context.Context, []dhcp.Service) error
-		Refresh()
-		Watch(context.Context) <-chan struct{}
 		Leases(network string) ([]dhcp.Lease, error)
 	}
 	Speaker bgp.Speaker
@@ -144,6 +151,7 @@ func (d *Daemon) run(ctx context.Context) error {
 	loops, loopCtx := errgroup.WithContext(loopCtx)
 	for _, run := range []func(context.Context) error{
 		d.datapath.Run, d.speaking.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
+		d.parts.Links.Watch, d.parts.Firewall.Watch, d.parts.DHCP.Watch,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}

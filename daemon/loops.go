@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"netctl/bgp"
@@ -33,13 +34,14 @@ func (d *Daemon) newLoops() {
 		}
 	}
 	d.datapath = reconcile.New(options("datapath",
-		reconcile.Target[*network.Host]{Name: "link", Refresh: d.parts.Links.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+		reconcile.Target[*network.Host]{Name: "link", Refresh: d.parts.Links.Resync, Apply: func(ctx context.Context, h *network.Host) error {
+			defer d.hostChanged()
 			return d.parts.Links.Apply(ctx, h.Link)
 		}},
-		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Resync, Apply: func(ctx context.Context, h *network.Host) error {
 			return d.parts.Firewall.Apply(ctx, h.Firewall)
 		}},
-		reconcile.Target[*network.Host]{Name: "dhcp", Refresh: d.parts.DHCP.Refresh, Apply: func(ctx context.Context, h *network.Host) error {
+		reconcile.Target[*network.Host]{Name: "dhcp", Refresh: d.parts.DHCP.Resync, Apply: func(ctx context.Context, h *network.Host) error {
 			return d.parts.DHCP.Apply(ctx, h.DHCP)
 		}},
 	))
@@ -52,18 +54,24 @@ func (d *Daemon) newLoops() {
 // forget the rest (RFC 4724 section 4.1).
 func (d *Daemon) applyBGP(ctx context.Context, h *network.Host) error {
 	if h.RouterID.IsValid() {
+		d.spoken.set(h.Revision, "the router id is being chosen")
 		return d.chooseRouterID(ctx, h)
 	}
-	c := h.BGP
+	c, lacks := h.BGP, ""
 	waiting := d.waiting(h)
-	d.start.set(waiting)
 	if waiting != "" {
-		c.Peers = nil
+		c.Peers, lacks = nil, "sessions have not begun: waiting for "+waiting
+	} else if i := slices.IndexFunc(h.Exports, func(e network.Export) bool { return e.Held != "" }); i >= 0 && c.ASN != 0 {
+		lacks = fmt.Sprintf("%s is held: %s", h.Exports[i].Prefix, h.Exports[i].Held)
 	}
 	err := d.parts.Speaker.Apply(ctx, c)
 	if h.Silent != "" {
-		return fmt.Errorf("the speaker does not run: %s", h.Silent)
+		err = fmt.Errorf("the speaker does not run: %s", h.Silent)
 	}
+	if err == nil {
+		d.spoken.set(h.Revision, lacks)
+	}
+	d.start.set(waiting)
 	return err
 }
 
@@ -157,20 +165,25 @@ func (d *Daemon) poke() {
 	d.speaking.Poke()
 }
 
+// hostChanged says that links, addresses or routes are not what they were: the
+// speaker's gates may open or close.
+func (d *Daemon) hostChanged() {
+	d.view.changed()
+	d.speaking.Poke()
+}
+
 // watchHost wakes the loops when the host has changed.
 func (d *Daemon) watchHost(ctx context.Context) error {
-	changes := d.parts.Links.Watch(ctx)
-	filter, services := d.parts.Firewall.Watch(ctx), d.parts.DHCP.Watch(ctx)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changes:
-			d.view.changed()
-			d.poke()
-		case <-filter:
+		case <-d.parts.Links.Changed():
+			d.hostChanged()
 			d.datapath.Poke()
-		case <-services:
+		case <-d.parts.Firewall.Changed():
+			d.datapath.Poke()
+		case <-d.parts.DHCP.Changed():
 			d.datapath.Poke()
 		case <-d.start.timer.C:
 			d.speaking.Poke()

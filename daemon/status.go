@@ -3,10 +3,10 @@ package daemon
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"netctl/api"
-	"netctl/network"
 )
 
 // maxStatusWait bounds GET /1.0/status?timeout=.
@@ -48,7 +48,7 @@ func (d *Daemon) status() api.Status {
 			out.Error = t.Err.Error()
 		}
 		if t.Target == "bgp" && t.Err == nil {
-			out = d.spoken.limit(out, d.start.why())
+			out = d.spoken.limit(out)
 		}
 		s.Targets = append(s.Targets, out)
 	}
@@ -59,37 +59,30 @@ func (d *Daemon) status() api.Status {
 	return s
 }
 
-// limit holds the speaker's target back while h does not announce everything.
-func (s *spoken) limit(t api.Target, waiting string) api.Target {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.host == nil {
-		return t
-	}
-	why := ""
-	if waiting != "" {
-		why = "sessions have not begun: waiting for " + waiting
-	} else if s.host.BGP.ASN != 0 {
-		for _, e := range s.host.Exports {
-			if e.Held != "" {
-				why = e.Prefix.String() + " is held: " + e.Held
-				break
-			}
-		}
-	}
-	if why == "" {
-		s.complete = max(s.complete, t.Applied)
-		return t
-	}
-	t.Applied, t.Error = min(t.Applied, s.complete), why
-	return t
+// A spoken says how far the speaker has followed: it has followed a revision
+// when nothing of it is held back any more.
+type spoken struct {
+	mu       sync.Mutex
+	complete int64  // the latest revision of which everything is announced
+	lacks    string // what the latest revision lacks
 }
 
-// set remembers what the speaker was given last.
-func (s *spoken) set(h *network.Host) {
+// set records that a revision was given to the speaker, and what it lacks.
+func (s *spoken) set(rev int64, lacks string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.host = h
+	s.lacks = lacks
+	if lacks == "" {
+		s.complete = rev
+	}
+}
+
+// limit holds the speaker's target back while something is held back.
+func (s *spoken) limit(t api.Target) api.Target {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.Applied, t.Error = min(t.Applied, s.complete), s.lacks
+	return t
 }
 
 // getReady is GET /internal/ready: 200 once the host has been brought up to
