@@ -62,8 +62,7 @@ func Errorf(c Code, format string, args ...any) *Error {
 
 // ErrorCode returns the code of err, or Internal when it carries none.
 func ErrorCode(err error) Code {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return Internal

@@ -28,7 +28,7 @@ func Main(args []string, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetErr(stderr)
 	if err := cmd.Execute(); err != nil {
-		fmt.Fprintln(stderr, "netctld:", err)
+		_, _ = fmt.Fprintln(stderr, "netctld:", err) // there is nowhere else to say it
 		return 1
 	}
 	return 0

@@ -106,8 +106,8 @@ type Daemon struct {
 
 // Run runs a daemon until it is told to stop, or until ctx is done, which is a
 // restart.
-func Run(ctx context.Context, o Options) error {
-	if err := os.MkdirAll(o.Dir, 0o711); err != nil {
+func Run(ctx context.Context, o Options) (err error) {
+	if err = os.MkdirAll(o.Dir, 0o711); err != nil {
 		return err
 	}
 	unlock, err := lock(filepath.Join(o.Dir, "lock"))
@@ -126,7 +126,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer store.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
 	d.store = store
 	if d.parts, err = o.Parts(o.Dir, d.log, d.beforeDelete); err != nil {
 		return err
@@ -140,7 +140,7 @@ func Run(ctx context.Context, o Options) error {
 // run serves the API and turns the loops until the daemon should stop, and
 // then stops it.
 func (d *Daemon) run(ctx context.Context) error {
-	listener, err := d.listen()
+	listener, err := d.listen(ctx)
 	if err != nil {
 		return err
 	}

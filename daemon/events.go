@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -135,7 +136,6 @@ func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the upgrader has answered
 	}
-	defer conn.Close()
 	d.stream(r.Context(), conn, l)
 }
 
@@ -221,7 +221,7 @@ func (h *logHandler) event(r slog.Record) api.EventLoggingBody {
 
 // WithAttrs implements slog.Handler.
 func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &logHandler{h.Handler.WithAttrs(attrs), h.hub, append(h.attrs[:len(h.attrs):len(h.attrs)], attrs...)}
+	return &logHandler{h.Handler.WithAttrs(attrs), h.hub, append(slices.Clip(h.attrs), attrs...)}
 }
 
 // WithGroup implements slog.Handler.

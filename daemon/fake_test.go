@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -62,9 +63,7 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	o := link.Observed{Links: map[string]link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
-	for name, s := range f.foreign {
-		o.Links[name] = s
-	}
+	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {
 		s := link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
 		for _, a := range l.Addrs {

@@ -146,7 +146,7 @@ func (d *Daemon) watchStore(ctx context.Context) error {
 	for ctx.Err() == nil {
 		objs, err := d.store.Snapshot(ctx)
 		if err != nil {
-			return nil // closed
+			return ignoreDone(ctx, err)
 		}
 		d.poke()
 		ch, err := d.store.Watch(ctx, objs.Revision())
@@ -206,4 +206,12 @@ func (d *Daemon) watchSessions(ctx context.Context) error {
 		d.hub.send("lifecycle", sessionEvent(e))
 	}
 	return nil
+}
+
+// ignoreDone returns err unless ctx is done, which explains it.
+func ignoreDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
 }

@@ -25,7 +25,7 @@ func lock(path string) (unlock func(), err error) {
 		return nil, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
+		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return nil, fmt.Errorf("%s is in use by another netctld", filepath.Dir(path))
 		}
@@ -36,12 +36,12 @@ func lock(path string) (unlock func(), err error) {
 
 // listen opens the socket of the API. The lock is held, so a socket that
 // exists belongs to a daemon that is gone.
-func (d *Daemon) listen() (net.Listener, error) {
+func (d *Daemon) listen(ctx context.Context) (net.Listener, error) {
 	path := filepath.Join(d.opts.Dir, SocketName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (d *Daemon) listen() (net.Listener, error) {
 		d.log.Warn("group does not exist, the socket is for root alone", "group", d.opts.Group)
 	}
 	if err := errors.Join(err, os.Chmod(path, mode)); err != nil {
-		l.Close()
+		_ = l.Close()
 		return nil, err
 	}
 	return l, nil

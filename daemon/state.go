@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -123,9 +124,7 @@ func serverConfig(get func(string) *db.Object) (map[string]string, error) {
 		if err := load(get, key, &v); err != nil {
 			return nil, err
 		}
-		for k, val := range v.Config {
-			out[k] = val
-		}
+		maps.Copy(out, v.Config)
 	}
 	return out, nil
 }
@@ -156,11 +155,8 @@ func networkConfig(global, local *db.Object) (storedNetwork, map[string]string, 
 		}
 	}
 	cfg := make(map[string]string, len(g.Config)+len(l.Config))
-	for _, m := range []map[string]string{g.Config, l.Config} {
-		for k, v := range m {
-			cfg[k] = v
-		}
-	}
+	maps.Copy(cfg, g.Config)
+	maps.Copy(cfg, l.Config)
 	return g, cfg, nil
 }
 

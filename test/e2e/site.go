@@ -98,7 +98,7 @@ func (s *site) network(name, v4, v6 string, keys ...string) {
 
 // client connects a namespace to a bridge of the host and gives it fixed
 // addresses.
-func (s *site) client(name, bridge string, addrs []string, gateways []string) *lab.NS {
+func (s *site) client(name, bridge string, addrs, gateways []string) *lab.NS {
 	s.Helper()
 	ns := s.plug(name, bridge)
 	ns.Addr("eth0", addrs...)
