@@ -41,13 +41,6 @@ type reply struct {
 // A handler answers one request. An error is turned into an error envelope.
 type handler func(*http.Request) (reply, error)
 
-// A route is one entry of the API.
-type route struct {
-	method, path string
-	handle       handler
-	raw          http.HandlerFunc // instead of handle, for what is not JSON
-}
-
 // router builds the HTTP handler of the whole API from its routes.
 func (d *Daemon) router() http.Handler {
 	m := mux.NewRouter().UseEncodedPath()

@@ -49,8 +49,9 @@ func (m *metrics) request(r *http.Request, status int, start time.Time) {
 	m.requests.WithLabelValues(r.Method, path, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
 }
 
-func (m *metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// metricsHandler is GET /1.0/metrics.
+func (d *Daemon) metricsHandler(w http.ResponseWriter, r *http.Request) {
+	promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 
 // An observer reads the state of the daemon whenever metrics are asked for.
