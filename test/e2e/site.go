@@ -45,6 +45,12 @@ func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c)
 // set, else over IPv4.
 func newSite(t lab.TB, router newRouter, v6 bool) *site {
 	t.Helper()
+	return newSiteWith(t, router, v6, lab.RouterPeer{})
+}
+
+// newSiteWith is newSite with settings of the router's session.
+func newSiteWith(t lab.TB, router newRouter, v6 bool, peer lab.RouterPeer) *site {
+	t.Helper()
 	l := lab.New(t, "curl", "ping")
 	s := &site{Lab: l, host: l.NS("host"), far: l.NS("far"), v6: v6}
 	r := l.NS("router")
@@ -59,10 +65,8 @@ func newSite(t lab.TB, router newRouter, v6 bool) *site {
 	s.host.Run("ip", "-6", "route", "add", "default", "via", router6)
 	s.far.Run("ip", "route", "add", "default", "via", "203.0.113.1")
 	s.far.Run("ip", "-6", "route", "add", "default", "via", "2001:db8:f::1")
-	s.router = router(r, lab.RouterConfig{
-		ASN: routerASN, ID: netip.MustParseAddr(router4),
-		Peers: []lab.RouterPeer{{Addr: netip.MustParseAddr(s.hostAddr()), ASN: hostASN}},
-	})
+	peer.Addr, peer.ASN = netip.MustParseAddr(s.hostAddr()), hostASN
+	s.router = router(r, lab.RouterConfig{ASN: routerASN, ID: netip.MustParseAddr(router4), Peers: []lab.RouterPeer{peer}})
 	s.router.Start()
 	s.monitor = lab.MonitorRouter(s.router)
 	s.daemon = s.host.Netctld()

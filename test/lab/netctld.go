@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// build compiles both binaries once for all labs of the process.
+// build compiles both binaries once for all labs of the process, unless
+// NETCTL_BIN names a directory that has them.
 var build = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("NETCTL_BIN"); dir != "" {
+		return filepath.Abs(dir)
+	}
 	dir, err := os.MkdirTemp("", "nlbin")
 	if err != nil {
 		return "", err
@@ -28,13 +32,13 @@ var build = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// Binaries returns the directory of freshly built netctl and netctld. Remove
-// it with RemoveBinaries when the process ends.
+// Binaries returns the directory of netctl and netctld: that in NETCTL_BIN, or
+// one with fresh builds, which RemoveBinaries deletes when the process ends.
 func Binaries() (string, error) { return build() }
 
 // RemoveBinaries deletes what Binaries has built, for the end of TestMain.
 func RemoveBinaries() {
-	if dir, err := build(); err == nil {
+	if dir, err := build(); err == nil && os.Getenv("NETCTL_BIN") == "" {
 		_ = os.RemoveAll(dir)
 	}
 }
