@@ -153,8 +153,12 @@ func (c *Client) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if ue, ok := errors.AsType[*url.Error](err); ok {
-		err = ue.Err // the URL is ours and tells the user nothing
+	// The URL is ours and tells the user nothing, the address is said already.
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		err = e.Err
 	}
 	return fmt.Errorf("%w at %s: %w", ErrUnreachable, c.address, err)
 }

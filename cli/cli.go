@@ -1,0 +1,126 @@
+// Package cli is the command netctl.
+//
+// Each noun has a file of its own: its commands, what they ask the daemon, and
+// how they show the answer. A command prints its result to the standard output
+// and everything else to the standard error. The exit status is 0 when the
+// command did what it was told, 1 when the daemon refused or something failed,
+// 2 when the command line is wrong, and 3 when the daemon cannot be reached.
+//
+// Nothing here touches the process: input, output, environment and clock are
+// those of a [System], so tests run commands as a shell would.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"netctl/client"
+)
+
+const (
+	defaultDir  = "/var/lib/netctl"
+	socketName  = "unix.socket"
+	defaultWait = 10 * time.Second
+)
+
+// A System is what a command has around it.
+type System struct {
+	In       io.Reader
+	Out, Err io.Writer
+	Terminal bool // In is a terminal, so that a person can be asked
+	Getenv   func(string) string
+	Now      func() time.Time
+}
+
+// An app is one run of the command.
+type app struct {
+	System
+	dir, socket, target string
+	wait                time.Duration
+}
+
+// Run runs the command with the given arguments, those after its name, and
+// returns the exit status.
+func Run(ctx context.Context, sys System, args []string) int {
+	a := &app{System: sys}
+	root := a.root() //nolint:contextcheck // cobra hands the context to the command that runs
+	root.SetArgs(args)
+	return a.report(root.ExecuteContext(ctx))
+}
+
+// root returns the whole tree of commands.
+func (a *app) root() *cobra.Command {
+	root := group("netctl", "Manage the networks of this host",
+		`netctl manages the networks of a host and announces their prefixes over BGP.
+
+It talks to the daemon netctld through a unix socket in the daemon's directory.
+The exit status is 0 on success, 1 when something failed, 2 when the command
+line is wrong and 3 when the daemon cannot be reached.`,
+		a.network(), a.config(), a.bgp(), a.shutdown(), a.monitor(), a.version(), a.completion())
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetIn(a.In)
+	root.SetOut(a.Out)
+	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd, err} })
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.dir, "dir", "", "directory of the daemon (NETCTL_DIR, "+defaultDir+")")
+	flags.StringVar(&a.socket, "socket", "", "socket of the daemon (NETCTL_SOCKET, "+socketName+" in the directory)")
+	root.SetHelpCommand(help(root))
+	root.CompletionOptions.DisableDefaultCmd = true // ours is shorter
+	strict(root)
+	return root
+}
+
+// client returns a client of the daemon that flags and environment name. A
+// flag counts for more than the environment, a socket for more than a
+// directory.
+func (a *app) client() *client.Client {
+	path := a.socket
+	switch {
+	case path != "":
+	case a.dir != "":
+		path = filepath.Join(a.dir, socketName)
+	case a.Getenv("NETCTL_SOCKET") != "":
+		path = a.Getenv("NETCTL_SOCKET")
+	case a.Getenv("NETCTL_DIR") != "":
+		path = filepath.Join(a.Getenv("NETCTL_DIR"), socketName)
+	default:
+		path = filepath.Join(defaultDir, socketName)
+	}
+	c := client.Unix(path)
+	if a.target != "" {
+		c = c.Target(a.target)
+	}
+	return c
+}
+
+// addTarget gives cmd, and the commands below it, the flag --target.
+func (a *app) addTarget(cmd *cobra.Command) *cobra.Command {
+	cmd.PersistentFlags().StringVar(&a.target, "target", "", "member of the cluster to read from or to configure")
+	return cmd
+}
+
+// addWait gives a command that writes the flag --wait.
+func (a *app) addWait(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().DurationVar(&a.wait, "wait", defaultWait, "how long to wait for the change to take effect, 0 to not wait")
+	return cmd
+}
+
+// applied waits until a write has taken effect, as --wait says.
+func (a *app) applied(ctx context.Context, c *client.Client, revision int64) error {
+	if a.wait <= 0 || revision == 0 {
+		return nil
+	}
+	return c.WaitApplied(ctx, revision, a.wait)
+}
+
+// say prints a line for the user who watches.
+func (a *app) say(format string, args ...any) error {
+	_, err := fmt.Fprintf(a.Out, format+"\n", args...)
+	return err
+}
