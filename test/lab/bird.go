@@ -86,6 +86,9 @@ func (r *BIRD) Log() string {
 	return string(b)
 }
 
+// EndOfRIBs counts the End-of-RIB markers in the log.
+func (r *BIRD) EndOfRIBs() int { return strings.Count(r.Log(), "Got END-OF-RIB") }
+
 func (r *BIRD) logFile() string { return filepath.Join(r.dir, "bird.log") }
 func (r *BIRD) socket() string  { return filepath.Join(r.dir, "bird.ctl") }
 
@@ -97,7 +100,7 @@ func (r *BIRD) config() string {
 	p(`log "%s" all;`, r.logFile())
 	p("router id %s;", r.cfg.ID)
 	p("timeformat log iso long us;")
-	p("debug protocols { states, routes };")
+	p("debug protocols { states, routes, packets };")
 	p("protocol device { scan time 1; }")
 	p("protocol kernel k4 { ipv4 { import none; export where source = RTS_BGP; }; graceful restart on; }")
 	p("protocol kernel k6 { ipv6 { import none; export where source = RTS_BGP; }; graceful restart on; }")

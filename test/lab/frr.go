@@ -125,6 +125,9 @@ func (r *FRR) Log() string {
 	return string(b)
 }
 
+// EndOfRIBs counts the End-of-RIB markers in the log.
+func (r *FRR) EndOfRIBs() int { return strings.Count(r.Log(), "rcvd End-of-RIB for ") }
+
 func (r *FRR) logFile() string { return filepath.Join(r.dir, "bgpd.log") }
 
 // config is the configuration of bgpd.

@@ -29,6 +29,9 @@ type Router interface {
 	Session(peer netip.Addr) (Session, error)
 	// Log returns what it has logged so far.
 	Log() string
+	// EndOfRIBs counts the End-of-RIB markers (RFC 4724 section 2) that it has
+	// received so far, of all families and sessions.
+	EndOfRIBs() int
 	// Protocol is what "ip route" calls the origin of its kernel routes.
 	Protocol() string
 

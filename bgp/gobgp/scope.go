@@ -1,0 +1,270 @@
+package gobgp
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	api "github.com/osrg/gobgp/v3/api"
+
+	"netctl/bgp"
+)
+
+// A class is what paths have in common that are exported alike: who may hear
+// them and their own next hop, if they have one.
+type class struct {
+	key    classKey
+	id     uint32
+	count  map[bgp.Family]int
+	peers  []netip.Addr
+	attrs4 [][]byte // path attributes of the class's IPv4 paths, with its marker
+	attrs6 [][]byte
+}
+
+type classKey struct {
+	peers   bgp.PeerSet
+	nextHop netip.Addr
+}
+
+// A scope assigns paths to classes.
+type scope struct {
+	classes map[classKey]*class
+	paths   map[netip.Prefix]*class
+	used    map[uint32]bool // numbers of classes
+	next    uint32
+}
+
+func newScope() *scope {
+	return &scope{classes: map[classKey]*class{}, paths: map[netip.Prefix]*class{}, used: map[uint32]bool{}}
+}
+
+// maxClass is the last class number that fits into a marker.
+const maxClass = 1<<24 - 1
+
+// marker returns the next hop that stands for a class within GoBGP's table:
+// an address of "this network" (RFC 1122 section 3.2.1.3) or of the
+// discard-only prefix 100::/64 (RFC 6666). Neither is ever a next hop.
+func marker(id uint32, f bgp.Family) netip.Addr {
+	if f == bgp.IPv4Unicast {
+		return netip.AddrFrom4([4]byte{0, byte(id >> 16), byte(id >> 8), byte(id)})
+	}
+	b := [16]byte{0: 0x01}
+	binary.BigEndian.PutUint32(b[12:], id)
+	return netip.AddrFrom16(b)
+}
+
+// class returns the class of a path, a new one if need be.
+func (s *scope) class(p bgp.Path) *class {
+	key := classKey{p.Peers, p.NextHop}
+	c := s.classes[key]
+	if c == nil {
+		for s.next = s.next%maxClass + 1; s.used[s.next]; s.next = s.next%maxClass + 1 {
+		}
+		s.used[s.next] = true
+		c = &class{
+			key: key, id: s.next, count: map[bgp.Family]int{}, peers: p.Peers.Addrs(),
+			attrs4: attributes(marker(s.next, bgp.IPv4Unicast)), attrs6: attributes(marker(s.next, bgp.IPv6Unicast)),
+		}
+		s.classes[key] = c
+	}
+	return c
+}
+
+// set moves a path into class c; nil takes it out.
+func (s *scope) set(p netip.Prefix, c *class) {
+	f := bgp.FamilyOf(p)
+	if old := s.paths[p]; old != nil {
+		old.count[f]--
+	}
+	if c == nil {
+		delete(s.paths, p)
+		return
+	}
+	s.paths[p] = c
+	c.count[f]++
+}
+
+// prune forgets classes without paths. Their paths must be gone from GoBGP's
+// table: a withdrawal is sent to those for whom the policy would still have
+// accepted the path.
+func (s *scope) prune() {
+	for key, c := range s.classes {
+		if c.count[bgp.IPv4Unicast] == 0 && c.count[bgp.IPv6Unicast] == 0 {
+			delete(s.classes, key)
+			delete(s.used, c.id)
+		}
+	}
+}
+
+// sorted returns the classes in the order of their numbers.
+func (s *scope) sorted() []*class {
+	list := make([]*class, 0, len(s.classes))
+	for _, c := range s.classes {
+		list = append(list, c)
+	}
+	slices.SortFunc(list, func(a, b *class) int { return int(a.id) - int(b.id) })
+	return list
+}
+
+// desired counts the paths that peer should hear, and those of them that take
+// their next hop from the peer.
+func (s *scope) desired(peer netip.Addr, f bgp.Family) (all, default_ int) {
+	for _, c := range s.classes {
+		if slices.Contains(c.peers, peer) {
+			all += c.count[f]
+			if !c.key.nextHop.IsValid() {
+				default_ += c.count[f]
+			}
+		}
+	}
+	return all, default_
+}
+
+// A rule is one export statement: for these peers, paths with one of these
+// markers get this next hop.
+type rule struct {
+	peers   []netip.Addr
+	markers []netip.Addr
+	nextHop netip.Addr
+}
+
+func (r rule) String() string { return fmt.Sprint(r.peers, r.markers, r.nextHop) }
+
+// families lists the families of every session.
+var families = []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast}
+
+// rules returns the export statements for the given next hops of each peer.
+// There is one for each peer and family, and one for each class with a next
+// hop of its own.
+func (s *scope) rules(peers []netip.Addr, nextHops map[netip.Addr]map[bgp.Family]netip.Addr) []rule {
+	classes := s.sorted()
+	var rules []rule
+	for _, a := range peers {
+		for _, f := range families {
+			nh := nextHops[a][f]
+			if !nh.IsValid() {
+				continue
+			}
+			r := rule{peers: []netip.Addr{a}, nextHop: nh}
+			for _, c := range classes {
+				if !c.key.nextHop.IsValid() && slices.Contains(c.peers, a) {
+					r.markers = append(r.markers, marker(c.id, f))
+				}
+			}
+			if r.markers != nil {
+				rules = append(rules, r)
+			}
+		}
+	}
+	for _, c := range classes {
+		if !c.key.nextHop.IsValid() || len(c.peers) == 0 {
+			continue
+		}
+		f := bgp.IPv6Unicast
+		if c.key.nextHop.Is4() {
+			f = bgp.IPv4Unicast
+		}
+		rules = append(rules, rule{peers: c.peers, markers: []netip.Addr{marker(c.id, f)}, nextHop: c.key.nextHop})
+	}
+	return rules
+}
+
+// Names of GoBGP's policies.
+const (
+	importPolicy = "own-paths-only"
+	exportPolicy = "scope"
+	globalTable  = "global"
+)
+
+// policies puts rules into the words of GoBGP. Locally added paths pass the
+// import policy too, which is why it accepts them and nothing else.
+func policies(rules []rule) *api.SetPoliciesRequest {
+	export := &api.Policy{Name: exportPolicy}
+	req := &api.SetPoliciesRequest{Policies: []*api.Policy{
+		{Name: importPolicy, Statements: []*api.Statement{{
+			Name:       importPolicy,
+			Conditions: &api.Conditions{RouteType: api.Conditions_ROUTE_TYPE_LOCAL},
+			Actions:    &api.Actions{RouteAction: api.RouteAction_ACCEPT},
+		}}},
+		export,
+	}}
+	sets := map[string]bool{}
+	for i, r := range rules {
+		hosts := prefixes(r.peers)
+		set := strings.Join(hosts, ",")
+		if !sets[set] {
+			sets[set] = true
+			req.DefinedSets = append(req.DefinedSets, &api.DefinedSet{DefinedType: api.DefinedType_NEIGHBOR, Name: set, List: hosts})
+		}
+		export.Statements = append(export.Statements, &api.Statement{
+			Name: fmt.Sprintf("%s-%d", exportPolicy, i),
+			Conditions: &api.Conditions{
+				NeighborSet:   &api.MatchSet{Type: api.MatchSet_ANY, Name: set},
+				NextHopInList: prefixes(r.markers),
+			},
+			Actions: &api.Actions{
+				Nexthop:     &api.NexthopAction{Address: r.nextHop.String()},
+				RouteAction: api.RouteAction_ACCEPT,
+			},
+		})
+	}
+	return req
+}
+
+// prefixes writes addresses as host prefixes, without zones.
+func prefixes(addrs []netip.Addr) []string {
+	list := make([]string, len(addrs))
+	for i, a := range addrs {
+		list[i] = netip.PrefixFrom(a.WithZone(""), a.BitLen()).String()
+	}
+	return list
+}
+
+// Path attribute codes and flags (RFC 4271 sections 4.3 and 5.1).
+const (
+	attrTransitive = 0x40
+	attrOrigin     = 1
+	attrNextHop    = 3
+	originIGP      = 0
+)
+
+// attributes returns the path attributes of a path of ours. GoBGP turns an
+// IPv6 NEXT_HOP into MP_REACH_NLRI (RFC 4760 section 3).
+func attributes(nextHop netip.Addr) [][]byte {
+	nh := nextHop.AsSlice()
+	return [][]byte{
+		{attrTransitive, attrOrigin, 1, originIGP},
+		append([]byte{attrTransitive, attrNextHop, byte(len(nh))}, nh...),
+	}
+}
+
+// Family numbers in the words of GoBGP.
+var (
+	apiFamily4 = &api.Family{Afi: api.Family_AFI_IP, Safi: api.Family_SAFI_UNICAST}
+	apiFamily6 = &api.Family{Afi: api.Family_AFI_IP6, Safi: api.Family_SAFI_UNICAST}
+)
+
+func apiFamily(f bgp.Family) *api.Family {
+	if f == bgp.IPv4Unicast {
+		return apiFamily4
+	}
+	return apiFamily6
+}
+
+// encode puts a path of class c into the words of GoBGP.
+func encode(p netip.Prefix, c *class) *api.Path {
+	out := &api.Path{NlriBinary: nlri(p)}
+	if p.Addr().Is4() {
+		out.Family, out.PattrsBinary = apiFamily4, c.attrs4
+	} else {
+		out.Family, out.PattrsBinary = apiFamily6, c.attrs6
+	}
+	return out
+}
+
+// nlri is the wire form of a prefix (RFC 4271 section 4.3).
+func nlri(p netip.Prefix) []byte {
+	return append([]byte{byte(p.Bits())}, p.Addr().AsSlice()[:(p.Bits()+7)/8]...)
+}

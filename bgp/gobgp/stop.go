@@ -1,0 +1,205 @@
+package gobgp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+	"unicode/utf8"
+
+	api "github.com/osrg/gobgp/v3/api"
+
+	"netctl/bgp"
+)
+
+// Bounds on a full shutdown.
+const (
+	drainTimeout = 5 * time.Second  // for the peers to acknowledge the withdrawals
+	leaveTimeout = 10 * time.Second // for everything
+)
+
+// Stop ends all sessions.
+//
+// With Restart the connections end without a NOTIFICATION, so that helpers
+// keep our routes (RFC 4724 section 4.2). It does what the kernel does for a
+// process that exits; a process that exits at once need not call it.
+//
+// With Withdraw every path is withdrawn, the peers' acknowledgements are
+// awaited for up to five seconds, and each session is closed with an
+// administrative shutdown that carries the text (RFC 9003). Closing right away
+// would not do: a peer that has not read the withdrawals when the connection
+// goes away takes us for crashed, and keeps the rest.
+func (s *Speaker) Stop(ctx context.Context, m bgp.StopMode, text string) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.mu.Lock()
+	running, stopped := s.running, s.stopped
+	s.stopped, s.leaving = true, true
+	s.mu.Unlock()
+	if stopped {
+		return nil
+	}
+	var err error
+	if running {
+		ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+		defer cancel()
+		if m == bgp.Withdraw {
+			err = s.withdraw(ctx, text)
+		}
+		s.halt(context.WithoutCancel(ctx), m == bgp.Withdraw)
+	}
+	if s.cancel != nil {
+		s.cancel()
+		s.tasks.Wait()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ch := range s.watchers {
+		s.unwatch(ch)
+	}
+	return err
+}
+
+// withdraw says goodbye to every peer.
+func (s *Speaker) withdraw(ctx context.Context, text string) error {
+	if err := s.srv.DeletePath(ctx, &api.DeletePathRequest{}); err != nil {
+		return fmt.Errorf("withdraw all paths: %w", err)
+	}
+	s.mu.Lock()
+	s.bulk.at = time.Now()
+	s.mu.Unlock()
+	drain, cancel := context.WithTimeout(ctx, drainTimeout)
+	err := s.flush(drain)
+	cancel()
+	if err != nil {
+		err = fmt.Errorf("withdrawals not acknowledged by every peer: %w", err)
+	}
+	for _, a := range s.established(ctx) {
+		e := s.srv.ShutdownPeer(ctx, &api.ShutdownPeerRequest{Address: a.String(), Communication: clip(text)})
+		if e != nil {
+			err = errors.Join(err, fmt.Errorf("shut down session with %s: %w", a, e))
+		}
+	}
+	for len(s.established(ctx)) > 0 {
+		if e := pause(ctx, 2*time.Millisecond); e != nil {
+			return errors.Join(err, fmt.Errorf("close sessions: %w", e))
+		}
+	}
+	return err
+}
+
+// established lists the peers with a session.
+func (s *Speaker) established(ctx context.Context) []netip.Addr {
+	var list []netip.Addr
+	_ = s.srv.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
+		a, err := netip.ParseAddr(p.GetConf().GetNeighborAddress())
+		if err == nil && a != anchorAddr && stateOf(p) == bgp.Established {
+			list = append(list, a)
+		}
+	})
+	return list
+}
+
+// maxText is how much of the text fits (RFC 9003 section 2).
+const maxText = 255
+
+// clip cuts a text to what fits, between characters.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}
+
+// Flush waits until everything applied has been written to the established
+// sessions and acknowledged by the peers' kernels.
+func (s *Speaker) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	running := s.running
+	s.mu.Unlock()
+	if !running {
+		return nil
+	}
+	return s.flush(ctx)
+}
+
+// GoBGP does not tell how much it has still to write to a session. It writes
+// without a pause, though, except when it has to make messages out of many
+// paths at once.
+const (
+	quietTime    = 20 * time.Millisecond
+	quietPerPath = 5 * time.Microsecond
+	bulkTime     = 10 * time.Second
+)
+
+// flush waits until sessions have told their tables, the count of messages has
+// not changed for a while, and nothing is unacknowledged.
+func (s *Speaker) flush(ctx context.Context) error {
+	var last uint64
+	var since time.Time
+	for {
+		s.mu.Lock()
+		srv, ports, listen := s.srv, s.ports(), s.listen
+		quiet := quietTime
+		if time.Since(s.bulk.at) < bulkTime {
+			quiet += time.Duration(len(s.scope.paths)) * quietPerPath
+		}
+		s.mu.Unlock()
+		var sent uint64
+		deferring := false
+		err := srv.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
+			if stateOf(p) == bgp.Established {
+				sent += p.GetState().GetMessages().GetSent().GetUpdate()
+				deferring = deferring || p.GetGracefulRestart().GetLocalRestarting()
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("flush: %w", err)
+		}
+		if sent != last || since.IsZero() || deferring {
+			last, since = sent, time.Now()
+		}
+		if time.Since(since) >= quiet && unacknowledged(ports, listen) == 0 {
+			return nil
+		}
+		if err := pause(ctx, 2*time.Millisecond); err != nil {
+			return fmt.Errorf("flush: %w", err)
+		}
+	}
+}
+
+// pause waits for d or until ctx is done.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// Reset closes the session with a peer and lets it come back.
+func (s *Speaker) Reset(ctx context.Context, a netip.Addr) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.peers[a]
+	switch {
+	case s.stopped:
+		return errStopped
+	case p == nil:
+		return fmt.Errorf("peer %s: not configured", a)
+	case !p.added:
+		return s.addPeer(ctx, p)
+	case p.state != bgp.Established:
+		return s.rearm(ctx, p)
+	}
+	if err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: a.String()}); err != nil {
+		return fmt.Errorf("reset peer %s: %w", a, err)
+	}
+	return nil
+}
