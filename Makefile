@@ -67,7 +67,7 @@ generate: ## write the generated files
 
 .PHONY: demo
 demo: deps build ## show it at work with a real router, in namespaces; needs root
-	test/demo/run
+	NETCTL_BIN=bin go run ./test/demo
 
 .PHONY: clean
 clean: ## remove what was built
