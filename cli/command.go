@@ -45,7 +45,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	}
 	err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		err = fmt.Errorf("%w, did you mean %q?", err, near[0])
+		err = fmt.Errorf("%w, did you mean %s?", err, strings.Join(near, " or "))
 	}
 	return err
 }

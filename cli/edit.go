@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -25,16 +26,18 @@ type edit struct {
 	save func(ctx context.Context, text []byte, etag string) (revision int64, err error)
 }
 
-// run lets the user edit the object, or reads its new text when nobody is at
-// the terminal. It returns the revision that was written, or 0 when the text
-// was left as it is.
+// run lets the user edit the object, or takes its new text from the input when
+// that is not a terminal and has any. It returns the revision that was written,
+// or 0 when the text was left as it is.
 func (e edit) run(ctx context.Context, a *app) (int64, error) {
 	if !a.Terminal {
 		text, err := io.ReadAll(a.In)
 		if err != nil {
 			return 0, err
 		}
-		return e.save(ctx, text, "")
+		if len(bytes.TrimSpace(text)) > 0 {
+			return e.save(ctx, text, "")
+		}
 	}
 	v, etag, err := e.load(ctx)
 	if err != nil {
@@ -52,6 +55,9 @@ func (e edit) run(ctx context.Context, a *app) (int64, error) {
 	if err == nil || errors.Is(err, errUntouched) {
 		return revision, os.Remove(path)
 	}
+	if text, readErr := os.ReadFile(path); readErr == nil && bytes.Equal(withoutComments(text), []byte(body)) {
+		return 0, errors.Join(err, os.Remove(path))
+	}
 	return 0, fmt.Errorf("%w\nYour text is kept in %s", err, path)
 }
 
@@ -62,7 +68,7 @@ var errUntouched = errors.New("nothing was changed")
 func (e edit) loop(ctx context.Context, a *app, path string, body []byte, etag string) (int64, error) {
 	answers := bufio.NewReader(a.In)
 	original, problem := body, ""
-	for {
+	for attempt := 1; ; attempt++ {
 		if err := os.WriteFile(path, append(comments(e.help, problem), body...), 0o600); err != nil {
 			return 0, err
 		}
@@ -85,14 +91,28 @@ func (e edit) loop(ctx context.Context, a *app, path string, body []byte, etag s
 			return 0, fmt.Errorf("%s was changed by somebody else while you edited it: %w", e.what, err)
 		}
 		problem = err.Error()
-		const prompt = "Error: %s\nPress enter to edit it again, or Ctrl-C to give up; your text is in %s. "
-		if _, err := fmt.Fprintf(a.Err, prompt, problem, path); err != nil {
-			return 0, err
-		}
-		if _, readErr := answers.ReadString('\n'); readErr != nil {
+		if !a.again(answers, problem, path, attempt) {
 			return 0, err
 		}
 	}
+}
+
+// again tells what is wrong with the text and reports whether the user wants
+// to edit it once more. An editor that nobody sits at gets some attempts.
+func (a *app) again(answers *bufio.Reader, problem, path string, attempt int) bool {
+	const unattended = 5
+	if !a.Terminal {
+		return attempt < unattended
+	}
+	const prompt = "Error: %s\nPress enter to edit it again, or Ctrl-C to give up; your text is in %s. "
+	if _, err := fmt.Fprintf(a.Err, prompt, problem, path); err != nil {
+		return false
+	}
+	if _, err := answers.ReadString('\n'); err != nil {
+		_, _ = fmt.Fprintln(a.Err)
+		return false
+	}
+	return true
 }
 
 // openEditor runs the editor of the user's choice on a file.
@@ -166,5 +186,14 @@ func decodeYAML(text []byte, v any) error {
 	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
-	return d.Decode(v)
+	err := d.Decode(v)
+	if wrong, ok := errors.AsType[*yaml.TypeError](err); ok {
+		for i, text := range wrong.Errors {
+			wrong.Errors[i] = goType.ReplaceAllString(text, "")
+		}
+	}
+	return err
 }
+
+// goType is what the decoder says of our types and no user understands.
+var goType = regexp.MustCompile(` in type \S+$`)

@@ -66,7 +66,9 @@ func (a *app) follow(ctx context.Context, types []string, format string) error {
 // event prints an event: JSON on a line of its own, or a YAML document.
 func (a *app) event(format string, e api.Event) error {
 	if format == "json" {
-		return json.NewEncoder(a.Out).Encode(e)
+		enc := json.NewEncoder(a.Out)
+		enc.SetEscapeHTML(false)
+		return enc.Encode(e)
 	}
 	shown := struct {
 		Type      string    `yaml:"type"`
