@@ -23,7 +23,7 @@ type Service struct {
 // A Family is what is offered for one address family.
 type Family struct {
 	Address  netip.Prefix     // of the bridge; zero for a family that is off
-	DHCP     bool             // for IPv6: router advertisements, with stateless DHCPv6 unless Stateful
+	DHCP     bool             // for IPv6: stateless DHCPv6 unless Stateful; there are router advertisements without it too
 	Stateful bool             // IPv6 only: addresses by DHCPv6
 	Ranges   []netipx.IPRange // sorted, not overlapping; what to lease from
 	Expiry   time.Duration    // 0 for infinite

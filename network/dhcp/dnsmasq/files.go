@@ -1,0 +1,134 @@
+package dnsmasq
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"netctl/network/dhcp"
+)
+
+// home returns the directory of a network.
+func (s *Servers) home(network string) (string, error) {
+	if network == "" || network == "." || network == ".." || strings.ContainsAny(network, "/\x00") {
+		return "", fmt.Errorf("network %q: the name is not fit for a file name", network)
+	}
+	return filepath.Join(s.dir, "networks", network), nil
+}
+
+// files returns where the dnsmasq of a network keeps what it has.
+func (s *Servers) files(dir string) dhcp.Files {
+	return dhcp.Files{
+		Leases:  filepath.Join(dir, "dnsmasq.leases"),
+		PID:     filepath.Join(dir, "dnsmasq.pid"),
+		Servers: filepath.Join(s.dir, "dnsmasq.servers"),
+		User:    s.user,
+		Group:   s.group,
+	}
+}
+
+// confPath returns the path of the configuration of p. It changes with the
+// bridge that p binds to, which may be another one of the same name.
+func confPath(dir string, p *proc) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\n%s", p.index, p.text))
+	return filepath.Join(dir, "dnsmasq-"+hex.EncodeToString(sum[:8])+".conf")
+}
+
+// networkOf returns the network of a configuration of ours.
+func (s *Servers) networkOf(conf string) (network string, ok bool) {
+	dir, file := filepath.Split(conf)
+	parent, network := filepath.Split(strings.TrimSuffix(dir, "/"))
+	ok = parent == filepath.Join(s.dir, "networks")+"/" &&
+		strings.HasPrefix(file, "dnsmasq-") && strings.HasSuffix(file, ".conf")
+	return network, ok
+}
+
+// removeOthers removes configurations that conf has replaced. One that stays
+// is removed another time.
+func removeOthers(conf string) {
+	names, err := filepath.Glob(filepath.Join(filepath.Dir(conf), "dnsmasq-*.conf"))
+	if err != nil {
+		return
+	}
+	for _, name := range names {
+		if name != conf {
+			_ = os.Remove(name)
+		}
+	}
+}
+
+// writeFile replaces a file at once.
+func writeFile(path, text string, mode os.FileMode) error {
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, []byte(text), mode); err != nil {
+		return err
+	}
+	if err := os.Chmod(tmp, mode); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// upstreams writes the upstream DNS servers of the host to the file that all
+// dnsmasq read, and has them read it, when they have changed.
+func (s *Servers) upstreams(ctx context.Context) error {
+	path := s.files("").Servers
+	if s.upstream == nil {
+		b, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("dnsmasq: %w", err)
+		}
+		if err == nil {
+			have := string(b)
+			s.upstream = &have
+		}
+	}
+	b, err := os.ReadFile(s.ResolvConf)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("dnsmasq: %w", err)
+	}
+	want := nameservers(string(b))
+	if s.upstream != nil && *s.upstream == want {
+		return nil
+	}
+	if err := writeFile(path, want, 0o644); err != nil {
+		return fmt.Errorf("dnsmasq: %w", err)
+	}
+	known := s.upstream != nil
+	s.upstream = &want
+	if !known {
+		return nil
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "upstream dns servers changed", slog.String("path", s.ResolvConf))
+	var errs []error
+	for _, p := range s.procs {
+		if p.alive() {
+			errs = append(errs, p.signal(unix.SIGHUP))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// nameservers turns a resolv.conf(5) into what dnsmasq reads.
+func nameservers(resolv string) string {
+	var b strings.Builder
+	for line := range strings.SplitSeq(resolv, "\n") {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "nameserver" {
+			continue
+		}
+		if a, err := netip.ParseAddr(f[1]); err == nil && !strings.ContainsAny(a.Zone(), `"#\,@`) {
+			fmt.Fprintf(&b, "server=%s\n", a)
+		}
+	}
+	return b.String()
+}
