@@ -64,8 +64,11 @@ func (d *Daemon) getBGP(r *http.Request) (reply, error) {
 	if st.RouterID.IsValid() {
 		out.RouterID = st.RouterID.String()
 	}
-	if host.Silent != "" {
+	switch {
+	case host.Silent != "":
 		out.Waiting = host.Silent
+	case !st.Running && len(host.Named) == 0 && len(host.BGP.Listen) > 0:
+		out.Waiting = "no network names a peer"
 	}
 	for _, a := range st.Listening {
 		out.Listening = append(out.Listening, a.String())

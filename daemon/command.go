@@ -55,7 +55,7 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
 			return Run(cmd.Context(), Options{
-				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: nil,
+				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
 			})
 		},
 	}

@@ -84,7 +84,7 @@ func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
 	}
 	h.BGP.RouterID = routerID(s)
 	if !h.BGP.RouterID.IsValid() {
-		if h.RouterID = candidate(h.BGP.Peers); !h.RouterID.IsValid() {
+		if h.RouterID = candidate(h.BGP.Peers); !h.RouterID.IsValid() && len(peers) > 0 {
 			h.Silent = "no router id: set core.bgp_routerid, or give core.bgp_address an IPv4 address"
 		}
 		return

@@ -180,9 +180,9 @@ func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
 	s.daemon.Stop(syscall.SIGTERM)
-	squatter := s.host.Start("busybox", "nc", "-lk", "-p", "179", "-s", "0.0.0.0", "-e", "true")
+	squatter := s.host.Start("busybox", "nc", "-ll", "-p", "179", "-e", "true")
 	s.eventually("squatter listens", func() error {
-		return expect(strings.Contains(s.host.Run("ss", "-Hltn", "sport", "=", "179"), "0.0.0.0:179"), "not yet")
+		return expect(strings.Contains(s.host.Run("ss", "-Hltn", "sport", "=", "179"), ":179"), "not yet")
 	})
 	s.daemon.Start()
 	s.eventually("report", func() error {

@@ -88,7 +88,7 @@ func (s *site) back() {
 		if err != nil {
 			return err
 		}
-		return expect(!strings.Contains(out, `"sent":false`) && strings.Count(out, `"sent":true`) == 2, "routes: %s", out)
+		return expect(!strings.Contains(out, `"sent": false`) && strings.Count(out, `"sent": true`) == 2, "routes: %s", out)
 	})
 }
 
