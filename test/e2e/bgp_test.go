@@ -179,7 +179,9 @@ func TestPassword(t *testing.T) {
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.daemon.Stop(syscall.SIGTERM)
+	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.established()
+	s.daemon.Stop(syscall.SIGKILL)
 	squatter := s.host.Start("busybox", "nc", "-ll", "-p", "179", "-e", "true")
 	s.eventually("squatter listens", func() error {
 		return expect(strings.Contains(s.host.Run("ss", "-Hltn", "sport", "=", "179"), ":179"), "not yet")
@@ -189,8 +191,11 @@ func TestPortInUse(t *testing.T) {
 		out, err := s.daemon.TryCLI("bgp", "status")
 		return expect(err == nil && strings.Contains(out, "in use"), "%s %v", out, err)
 	})
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "--wait=0")
-	s.host.Run("ip", "link", "show", "br0")
+	s.daemon.CLI("network", "create", "br1", "ipv4.address=198.51.101.1/24", "ipv6.address=none", "--wait=0")
+	s.eventually("the data plane works", func() error {
+		_, err := s.host.Try("ip", "link", "show", "br1")
+		return err
+	})
 	squatter.Signal(syscall.SIGKILL)
 	s.eventually("listening", func() error {
 		out, err := s.daemon.TryCLI("bgp", "status")
