@@ -95,7 +95,7 @@ func show(t lab.TB) {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		fmt.Printf("  netctld gets %s, and is started again\n", sig)
 		s.netctl.Restart(sig)
-		lab.WaitSession(s.router, netip.MustParseAddr("192.0.2.2"), 30*time.Second)
+		s.netctl.WaitSent()
 	}
 	ping.Signal(syscall.SIGINT)
 	_ = ping.Wait(5 * time.Second) // its summary says the same

@@ -83,13 +83,7 @@ func (s *site) survives(what string, happens func()) {
 func (s *site) back() {
 	s.Helper()
 	s.established()
-	s.eventually("prefixes are sent", func() error {
-		out, err := s.daemon.TryCLI("bgp", "routes", "-f", "json")
-		if err != nil {
-			return err
-		}
-		return expect(!strings.Contains(out, `"sent": false`) && strings.Count(out, `"sent": true`) == 2, "routes: %s", out)
-	})
+	s.daemon.WaitSent()
 }
 
 // What was removed while the daemon was down goes when it is back, and

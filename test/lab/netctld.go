@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"netctl/api"
 )
 
 // build compiles both binaries once for all labs of the process, unless
@@ -78,6 +81,30 @@ func (d *Netctld) WaitReady() {
 	if out, err := d.NS.Try(filepath.Join(d.bin, "netctld"), "waitready", "--dir", d.Dir, "--timeout", "45s"); err != nil {
 		d.NS.Lab.Fatalf("netctld: %v: %s\n%s", err, out, d.Proc.Output())
 	}
+}
+
+// WaitSent waits until every peer has been sent every route that it should
+// have.
+func (d *Netctld) WaitSent() {
+	d.NS.Lab.Helper()
+	d.NS.Lab.Eventually(30*time.Second, d.NS.Name+" has sent its routes", func() error {
+		out, err := d.NS.Try("curl", "-s", "-S", "--unix-socket", filepath.Join(d.Dir, "unix.socket"), "http://netctl/1.0/bgp/routes")
+		if err != nil {
+			return err
+		}
+		var reply struct{ Metadata []api.BGPRoute }
+		if err := json.Unmarshal([]byte(out), &reply); err != nil {
+			return err
+		}
+		for _, r := range reply.Metadata {
+			for _, p := range r.Peers {
+				if !p.Sent {
+					return fmt.Errorf("%s is not sent to %s: %s", r.Prefix, p.Address, p.Reason)
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // Stop sends a signal to the daemon and waits until it has ended.

@@ -1,0 +1,256 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"netctl/api"
+	"netctl/test/lab"
+)
+
+// udhcpcScript configures what a lease says, as a distribution's script does.
+const udhcpcScript = `#!/bin/sh
+case "$1" in
+deconfig) ip -4 addr flush dev "$interface" ;;
+bound|renew)
+	ip addr replace "$ip/$mask" dev "$interface"
+	[ -z "$router" ] || ip route replace default via "$router"
+	;;
+esac
+`
+
+// lease runs a DHCP client in ns and returns the address that it got.
+func (s *site) lease(ns *lab.NS) netip.Addr {
+	s.Helper()
+	script := filepath.Join(s.Dir, "udhcpc.sh")
+	if err := os.WriteFile(script, []byte(udhcpcScript), 0o755); err != nil {
+		s.Fatalf("%v", err)
+	}
+	ns.Run("busybox", "udhcpc", "-i", "eth0", "-s", script, "-n", "-q", "-t", "20", "-T", "1", "-x", "hostname:"+ns.Name)
+	return s.address(ns, "inet ")
+}
+
+// address returns the global address of a family that ns has on eth0, once it
+// has one.
+func (s *site) address(ns *lab.NS, family string) netip.Addr {
+	s.Helper()
+	var a netip.Addr
+	s.eventually(ns.Name+" has an address", func() error {
+		out := ns.Run("ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")
+		for line := range strings.Lines(out) {
+			if _, rest, ok := strings.Cut(line, family); ok {
+				p, err := netip.ParsePrefix(strings.Fields(rest)[0])
+				a = p.Addr()
+				return err
+			}
+		}
+		return fmt.Errorf("only %q", out)
+	})
+	return a
+}
+
+// leases returns the leases of a network by address.
+func (s *site) leases(network string) map[string]api.NetworkLease {
+	s.Helper()
+	var all []api.NetworkLease
+	if err := json.Unmarshal([]byte(s.daemon.CLI("network", "list-leases", network, "-f", "json")), &all); err != nil {
+		s.Fatalf("leases: %v", err)
+	}
+	out := map[string]api.NetworkLease{}
+	for _, l := range all {
+		out[l.Address] = l
+	}
+	return out
+}
+
+// reaches fails the test unless from reaches an address.
+func (s *site) reaches(from *lab.NS, to string) {
+	s.Helper()
+	s.eventually(from.Name+" reaches "+to, func() error {
+		_, err := from.Try("ping", "-n", "-c1", "-W1", to)
+		return err
+	})
+}
+
+// seenFrom returns the source address with which pings of a client arrive at
+// the remote host.
+func (s *site) seenFrom(client *lab.NS, to string) string {
+	s.Helper()
+	s.reaches(client, to)
+	dump := s.far.Start("tcpdump", "-n", "-l", "-c", "1", "-i", "eth0", "icmp[icmptype] == icmp-echo or (icmp6 and ip6[40] == 128)")
+	s.eventually("capture", func() error {
+		_, _ = client.Try("ping", "-n", "-c1", "-W1", to)
+		return expect(dump.Exited(), "nothing captured yet: %s", dump.Output())
+	})
+	for line := range strings.Lines(dump.Output()) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[1], "IP") {
+			return f[2]
+		}
+	}
+	s.Fatalf("tcpdump: %s", dump.Output())
+	return ""
+}
+
+// Clients get addresses of both families, reach each other, the gateway and
+// the outside: with their own address, or translated.
+func TestClients(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, bird, false)
+	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.established()
+	a, b := s.plug("web", "br0"), s.plug("db", "br0")
+	subnet := netip.MustParsePrefix(subnet4)
+	addrs := map[*lab.NS]netip.Addr{a: s.lease(a), b: s.lease(b)}
+	for ns, addr := range addrs {
+		if !subnet.Contains(addr) {
+			t.Errorf("%s leased %s", ns.Name, addr)
+		}
+		l := s.leases("br0")[addr.String()]
+		if l.Hostname != ns.Name || l.Type != "dynamic" || l.Hwaddr == "" {
+			t.Errorf("lease of %s: %+v", ns.Name, l)
+		}
+	}
+	if gw := s.leases("br0")["198.51.100.1"]; gw.Type != "gateway" {
+		t.Errorf("the gateway's own lease: %+v", gw)
+	}
+	a6, b6 := s.address(a, "inet6 "), s.address(b, "inet6 ")
+	if !netip.MustParsePrefix(subnet6).Contains(a6) {
+		t.Errorf("%s configured %s", a.Name, a6)
+	}
+	for _, to := range []string{addrs[b].String(), b6.String(), "198.51.100.1", "2001:db8:100::1"} {
+		s.reaches(a, to)
+	}
+	if got := s.seenFrom(a, far4); got != addrs[a].String() {
+		t.Errorf("without NAT packets of %s arrive from %s", addrs[a], got)
+	}
+	if got := s.seenFrom(a, far6); got != a6.String() {
+		t.Errorf("without NAT packets of %s arrive from %s", a6, got)
+	}
+	if out := a.Run("busybox", "nslookup", "-type=a", "db.netctl", "198.51.100.1"); !strings.Contains(out, addrs[b].String()) {
+		t.Errorf("db.netctl is %s", out)
+	}
+
+	s.daemon.CLI("network", "set", "br0", "ipv4.nat=true", "ipv6.nat=true")
+	if got := s.seenFrom(a, far4); got != host4 {
+		t.Errorf("masqueraded packets arrive from %s", got)
+	}
+	if got := s.seenFrom(a, far6); got != host6 {
+		t.Errorf("masqueraded packets arrive from %s", got)
+	}
+	s.waitRoutes(0, subnet4, subnet6)
+
+	// The translated address is announced, so that answers find the way back.
+	s.daemon.CLI("network", "set", "br0", "ipv4.nat.address=192.0.2.200", "ipv6.nat.address=2001:db8:ffff::1")
+	s.waitRoutes(1, "192.0.2.200/32", "2001:db8:ffff::1/128")
+	if got := s.seenFrom(a, far4); got != "192.0.2.200" {
+		t.Errorf("translated packets arrive from %s", got)
+	}
+	if got := s.seenFrom(a, far6); got != "2001:db8:ffff::1" {
+		t.Errorf("translated packets arrive from %s", got)
+	}
+}
+
+// Routing that is turned off keeps clients on their bridge.
+func TestRoutingOff(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, bird, false)
+	s.network("br0", "198.51.100.1/24", "none")
+	s.established()
+	s.waitRoutes(1, subnet4)
+	c := s.client("web", "br0", []string{"198.51.100.10/24"}, []string{"198.51.100.1"})
+	s.reaches(c, far4)
+	s.daemon.CLI("network", "set", "br0", "ipv4.routing=false")
+	s.eventually("traffic stops", func() error {
+		_, err := c.Try("ping", "-n", "-c1", "-W1", far4)
+		return expect(err != nil, "it goes on")
+	})
+	s.reaches(c, "198.51.100.1")
+	s.daemon.CLI("network", "set", "br0", "ipv4.routing=true")
+	s.reaches(c, far4)
+}
+
+// An interface of the host becomes a port of the bridge, and is let go again;
+// ports that others have added stay.
+func TestExternalInterface(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, bird, false)
+	out := s.NS("segment")
+	s.Link(s.host, "eth9", out, "eth0")
+	out.Addr("eth0", "198.51.100.9/24")
+	s.network("br0", "198.51.100.1/24", "none", "bridge.external_interfaces=eth9")
+	s.reaches(out, "198.51.100.1")
+	c := s.client("web", "br0", []string{"198.51.100.10/24"}, nil)
+	s.reaches(c, "198.51.100.9")
+	s.daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
+	if out := s.host.Run("ip", "link", "show", "eth9"); strings.Contains(out, "master") {
+		t.Errorf("eth9 is still a port: %s", out)
+	}
+	s.reaches(c, "198.51.100.1")
+
+	// One that is not there yet is taken when it comes, and named meanwhile.
+	_, err := s.daemon.TryCLI("network", "set", "br0", "bridge.external_interfaces=eth8", "--wait=1s")
+	if err == nil || !strings.Contains(err.Error(), "eth8") {
+		t.Errorf("a missing interface: %v", err)
+	}
+	other := s.NS("late")
+	s.Link(s.host, "eth8", other, "eth0")
+	s.eventually("eth8 is a port", func() error {
+		out := s.host.Run("ip", "link", "show", "eth8")
+		return expect(strings.Contains(out, "master br0"), "%s", out)
+	})
+}
+
+// What belongs to others is never touched, however similar it looks.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, bird, false)
+	s.host.Run("ip", "link", "add", "br00", "type", "bridge")
+	s.host.Run("ip", "link", "set", "br00", "up")
+	s.host.Addr("br00", "10.99.0.1/24")
+	s.host.Run("ip", "route", "add", "10.98.0.0/24", "dev", "br00", "proto", "static")
+	s.host.Run("nft", "add table inet netctl2; add chain inet netctl2 c { type filter hook forward priority 0; }")
+	foreign := s.host.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--dhcp-range=10.99.0.10,10.99.0.20", "--interface=br00", "--bind-interfaces", "--pid-file", "--dhcp-leasefile="+filepath.Join(s.Dir, "foreign.leases"))
+	state := func() string {
+		return s.host.Run("ip", "-br", "link", "show", "br00") + s.host.Run("ip", "-br", "addr", "show", "br00") +
+			s.host.Run("ip", "route", "show", "dev", "br00") + s.host.Run("nft", "list", "table", "inet", "netctl2")
+	}
+	before := state()
+	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "ipv4.routes=203.0.113.128/25")
+	if out := s.host.Run("ip", "route", "show", "203.0.113.128/25"); !strings.Contains(out, "dev br0") || !strings.Contains(out, "proto 213") {
+		t.Errorf("ipv4.routes: %q", out)
+	}
+	_, err := s.daemon.TryCLI("network", "create", "br00")
+	if err == nil || !strings.Contains(err.Error(), "br00") {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	_, err = s.daemon.TryCLI("network", "rename", "br0", "br00")
+	if err == nil || !strings.Contains(err.Error(), "br00") {
+		t.Errorf("a new name that is taken: %v", err)
+	}
+	// A subnet of the host is not chosen for a network.
+	s.daemon.CLI("network", "create", "br1", "ipv6.address=none")
+	p := netip.MustParsePrefix(strings.TrimSpace(s.daemon.CLI("network", "get", "br1", "ipv4.address")))
+	for _, used := range []string{"10.99.0.0/24", "10.98.0.0/24"} {
+		if p.Overlaps(netip.MustParsePrefix(used)) {
+			t.Errorf("auto chose %s", p)
+		}
+	}
+	s.daemon.CLI("network", "delete", "br0")
+	s.daemon.CLI("network", "delete", "br1")
+	s.eventually("no trace", func() error {
+		out := s.host.Run("ip", "-br", "link") + s.host.Run("nft", "list", "tables") + s.host.Run("ip", "route")
+		left, _ := os.ReadDir(filepath.Join(s.daemon.Dir, "networks"))
+		return expect(!strings.Contains(out, "br0 ") && !strings.Contains(out, "br1 ") && !strings.Contains(out, "proto 213") && len(left) == 0, "%s %v", out, left)
+	})
+	if after := state(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+	if foreign.Exited() {
+		t.Errorf("the foreign dnsmasq ended: %s", foreign.Output())
+	}
+}
