@@ -63,6 +63,15 @@ func (c *Client) Target(member string) *Client {
 	return &other
 }
 
+// Through returns a client whose requests pass through the transport that wrap
+// makes of the one before; for logs, traces and tests.
+func (c *Client) Through(wrap func(http.RoundTripper) http.RoundTripper) *Client {
+	other, through := *c, *c.http
+	through.Transport = wrap(c.http.Transport)
+	other.http = &through
+	return &other
+}
+
 // A call is one request.
 type call struct {
 	method, path string

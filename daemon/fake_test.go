@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
@@ -214,7 +215,7 @@ func (b *bench) begin() {
 		})
 		close(ended)
 	}()
-	b.Client = client.Unix(filepath.Join(b.dir, SocketName))
+	b.Client = client.Unix(filepath.Join(b.dir, SocketName)).Through(func(next http.RoundTripper) http.RoundTripper { return newChecker(b.t, next) })
 	b.t.Cleanup(func() {
 		b.Close()
 		cancel()

@@ -4,48 +4,76 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"netctl/api"
+	"netctl/config"
 )
 
-// A route is one entry of the API.
+// A route is one entry of the API. The OpenAPI document is made from it, and
+// the tests hold every request and answer to that.
 type route struct {
 	method, path string
 	handle       handler
 	raw          http.HandlerFunc // instead of handle, for what is not JSON
+	media        string           // media type of what raw answers with; empty for a websocket
+	query        string           // names of the parameters that it takes, see parameters
+	in           any              // a value of the type of the body; nil for none
+	out          any              // a value of the type of the metadata in the answer; nil for none
+	created      bool             // the answer is 201 with a Location
 	doc          string           // what the reference says of it
 }
+
+// parameters describes the query parameters of all routes.
+var parameters = map[string]string{
+	"filter":    "Selects objects, as in `name eq br0 and config.ipv4.nat ne true`.",
+	"project":   "The project, which is always `default`.",
+	"recursion": "With `1`, a list holds objects instead of their paths.",
+	"revision":  "A revision of the database to wait for.",
+	"secrets":   "With `1`, secrets are shown as they are.",
+	"target":    "The member of the cluster that the request is for.",
+	"timeout":   "How long to wait, in seconds.",
+	"type":      "The types of events, separated by commas.",
+}
+
+// Parameters that many routes take.
+const (
+	scope     = "project target"
+	listScope = "filter recursion " + scope
+)
 
 // routes is the whole API.
 func (d *Daemon) routes() []route {
 	const get, put, post, patch, del = http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete
 	return []route{
-		{method: get, path: "/", handle: d.getRoot, doc: "The versions of the API."},
-		{method: get, path: "/1.0", handle: d.getServer, doc: "The daemon, its surroundings and its configuration (`Server`). Strangers get `auth: untrusted` and nothing else."},
-		{method: put, path: "/1.0", handle: d.putServer, doc: "Replaces the configuration (`ServerPut`)."},
-		{method: patch, path: "/1.0", handle: d.patchServer, doc: "Changes keys of the configuration (`ServerPut`); an empty value unsets."},
-		{method: get, path: "/1.0/networks", handle: d.getNetworks, doc: "The networks: paths, or `Network` objects with `?recursion=1`; `?filter=` selects."},
-		{method: post, path: "/1.0/networks", handle: d.postNetworks, doc: "Creates a network (`NetworksPost`)."},
-		{method: get, path: "/1.0/networks/{name}", handle: d.getNetwork, doc: "A network (`Network`). Secrets are masked unless `?secrets=1` asks for them."},
-		{method: put, path: "/1.0/networks/{name}", handle: d.putNetworkConfig, doc: "Replaces the configuration (`NetworkPut`); a masked secret stays as it is."},
-		{method: patch, path: "/1.0/networks/{name}", handle: d.patchNetworkConfig, doc: "Changes keys of the configuration (`NetworkPatch`); an empty value unsets."},
-		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name."},
-		{method: del, path: "/1.0/networks/{name}", handle: d.deleteNetwork, doc: "Deletes a network. Its routes are withdrawn before its bridge goes."},
-		{method: get, path: "/1.0/networks/{name}/state", handle: d.getNetworkState, doc: "The interface as the kernel has it now (`NetworkState`)."},
-		{method: get, path: "/1.0/networks/{name}/leases", handle: d.getLeases, doc: "Addresses in use (`NetworkLease`): those of the bridge, and the leases given to clients."},
-		{method: get, path: "/1.0/bgp", handle: d.getBGP, doc: "The speaker (`BGP`)."},
-		{method: get, path: "/1.0/bgp/peers", handle: d.getPeers, doc: "The peers: paths, or `BGPPeer` objects with `?recursion=1`."},
-		{method: get, path: "/1.0/bgp/peers/{address}", handle: d.getPeer, doc: "One peer (`BGPPeer`)."},
-		{method: post, path: "/1.0/bgp/peers/{address}", handle: d.postPeer, doc: "`{\"action\": \"reset\"}` closes the session and lets it come back (`BGPPeerPost`)."},
-		{method: get, path: "/1.0/bgp/routes", handle: d.getRoutes, doc: "Every prefix that should be announced, whether it is, why not, and what each peer was really sent (`BGPRoute`)."},
-		{method: get, path: "/1.0/status", handle: d.getStatus, doc: "How far the host has followed the database (`Status`). With `?revision=R&timeout=S` it waits until every target has applied revision R, for S seconds at most."},
-		{method: get, path: "/1.0/operations", handle: d.getOperations, doc: "What runs in the background, by status. Every write is synchronous, so this is empty."},
-		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, doc: "One operation."},
-		{method: get, path: "/1.0/operations/{id}/wait", handle: d.getOperation, doc: "One operation, once it has ended."},
-		{method: get, path: "/1.0/metadata/configuration", handle: d.getMetadata, doc: "Every configuration key, as data."},
-		{method: get, path: "/1.0/events", raw: d.getEvents, doc: "A websocket of events (`Event`); `?type=lifecycle,logging` selects."},
-		{method: get, path: "/1.0/metrics", raw: d.metricsHandler, doc: "Metrics in Prometheus' text format."},
+		{method: get, path: "/", handle: d.getRoot, out: []string{}, doc: "The versions of the API."},
+		{method: get, path: "/1.0", handle: d.getServer, query: scope, out: api.Server{}, doc: "The daemon, its surroundings and its configuration (`Server`). Strangers get `auth: untrusted` and nothing else."},
+		{method: put, path: "/1.0", handle: d.putServer, query: scope, in: api.ServerPut{}, doc: "Replaces the configuration (`ServerPut`)."},
+		{method: patch, path: "/1.0", handle: d.patchServer, query: scope, in: api.ServerPut{}, doc: "Changes keys of the configuration (`ServerPut`); an empty value unsets."},
+		{method: get, path: "/1.0/networks", handle: d.getNetworks, query: listScope, out: []api.Network{}, doc: "The networks: paths, or `Network` objects with `?recursion=1`; `?filter=` selects."},
+		{method: post, path: "/1.0/networks", handle: d.postNetworks, query: scope, in: api.NetworksPost{}, created: true, doc: "Creates a network (`NetworksPost`)."},
+		{method: get, path: "/1.0/networks/{name}", handle: d.getNetwork, query: "secrets " + scope, out: api.Network{}, doc: "A network (`Network`). Secrets are masked unless `?secrets=1` asks for them."},
+		{method: put, path: "/1.0/networks/{name}", handle: d.putNetworkConfig, query: scope, in: api.NetworkPut{}, doc: "Replaces the configuration (`NetworkPut`); a masked secret stays as it is."},
+		{method: patch, path: "/1.0/networks/{name}", handle: d.patchNetworkConfig, query: scope, in: api.NetworkPatch{}, doc: "Changes keys of the configuration (`NetworkPatch`); an empty value unsets."},
+		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, query: scope, in: api.NetworkPost{}, created: true, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name."},
+		{method: del, path: "/1.0/networks/{name}", handle: d.deleteNetwork, query: scope, doc: "Deletes a network. Its routes are withdrawn before its bridge goes."},
+		{method: get, path: "/1.0/networks/{name}/state", handle: d.getNetworkState, query: scope, out: api.NetworkState{}, doc: "The interface as the kernel has it now (`NetworkState`)."},
+		{method: get, path: "/1.0/networks/{name}/leases", handle: d.getLeases, query: scope, out: []api.NetworkLease{}, doc: "Addresses in use (`NetworkLease`): those of the bridge, and the leases given to clients."},
+		{method: get, path: "/1.0/bgp", handle: d.getBGP, out: api.BGP{}, doc: "The speaker (`BGP`)."},
+		{method: get, path: "/1.0/bgp/peers", handle: d.getPeers, query: "recursion", out: []api.BGPPeer{}, doc: "The peers: paths, or `BGPPeer` objects with `?recursion=1`."},
+		{method: get, path: "/1.0/bgp/peers/{address}", handle: d.getPeer, out: api.BGPPeer{}, doc: "One peer (`BGPPeer`)."},
+		{method: post, path: "/1.0/bgp/peers/{address}", handle: d.postPeer, in: api.BGPPeerPost{}, doc: "`{\"action\": \"reset\"}` closes the session and lets it come back (`BGPPeerPost`)."},
+		{method: get, path: "/1.0/bgp/routes", handle: d.getRoutes, out: []api.BGPRoute{}, doc: "Every prefix that should be announced, whether it is, why not, and what each peer was really sent (`BGPRoute`)."},
+		{method: get, path: "/1.0/status", handle: d.getStatus, query: "revision timeout", out: api.Status{}, doc: "How far the host has followed the database (`Status`). With `?revision=R&timeout=S` it waits until every target has applied revision R, for S seconds at most."},
+		{method: get, path: "/1.0/operations", handle: d.getOperations, query: "recursion", out: map[string][]api.Operation{}, doc: "What runs in the background, by status. Every write is synchronous, so this is empty."},
+		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, out: api.Operation{}, doc: "One operation."},
+		{method: get, path: "/1.0/operations/{id}/wait", handle: d.getOperation, query: "timeout", out: api.Operation{}, doc: "One operation, once it has ended."},
+		{method: get, path: "/1.0/metadata/configuration", handle: d.getMetadata, out: config.Metadata{}, doc: "Every configuration key, as data."},
+		{method: get, path: "/1.0/openapi", raw: getOpenAPI, media: openAPIMedia, doc: "This API as an OpenAPI 3 document."},
+		{method: get, path: "/1.0/events", raw: d.getEvents, query: "type", doc: "A websocket of events (`Event`); `?type=lifecycle,logging` selects."},
+		{method: get, path: "/1.0/metrics", raw: d.metricsHandler, media: "text/plain", doc: "Metrics in Prometheus' text format."},
 		{method: get, path: "/internal/ready", handle: d.getReady, doc: "200 once the host has been brought up to date after the start and sessions have begun, 503 before."},
-		{method: put, path: "/internal/shutdown", handle: d.putShutdown, doc: "A full shutdown (`Shutdown`): answers when every route has been withdrawn."},
-		{method: get, path: "/internal/testing/bgp", handle: d.getBGPDebug, doc: "The speaker in the shape of LXD's debug endpoint (`BGPDebug`)."},
+		{method: put, path: "/internal/shutdown", handle: d.putShutdown, in: api.Shutdown{}, doc: "A full shutdown (`Shutdown`): answers when every route has been withdrawn."},
+		{method: get, path: "/internal/testing/bgp", handle: d.getBGPDebug, out: api.BGPDebug{}, doc: "The speaker in the shape of LXD's debug endpoint (`BGPDebug`)."},
 	}
 }
 
@@ -57,7 +85,9 @@ The API listens on the unix socket `+"`unix.socket`"+` in the daemon's directory
 the members of the group given by `+"`--group`"+` may use it. The conventions are
 LXD's: an envelope around every answer, `+"`ETag`"+` on objects and `+"`If-Match`"+` on writes
 (412 when it does not match), PUT replaces and PATCH merges, an empty value
-unsets a key. Types are those of the Go package `+"`api`"+`.
+unsets a key. Types are those of the Go package `+"`api`"+`;
+[openapi.yaml](openapi.yaml) describes all of it for programs, and is served at
+`+"`/1.0/openapi`"+`.
 
 Every write answers with the header `+"`Netctl-Revision`"+`; `+"`GET /1.0/status`"+` tells when
 the host has followed it. Errors are 400 (invalid), 403, 404, 409 (clash), 412,
