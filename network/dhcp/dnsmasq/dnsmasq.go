@@ -258,11 +258,17 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 			return err
 		}
 	}
+	files := s.files(filepath.Dir(next.conf))
+	if next.service.V6.Address.IsValid() {
+		if err := identify(files.Leases); err != nil {
+			return err
+		}
+	}
 	s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq start", slog.String("network", next.network), slog.String("config", next.conf))
 	if err := s.exec(ctx, "--conf-file="+next.conf); err != nil {
 		return err
 	}
-	pid, err := readPID(s.files(filepath.Dir(next.conf)).PID)
+	pid, err := readPID(files.PID)
 	if err != nil {
 		return err
 	}

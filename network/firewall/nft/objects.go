@@ -13,10 +13,10 @@ import (
 func chain(c firewall.Chain) *knftables.Chain {
 	k := &knftables.Chain{Name: c.Name}
 	if c.Hook != "" {
-		k.Type = knftables.PtrTo(knftables.BaseChainType(c.Type))
-		k.Hook = knftables.PtrTo(knftables.BaseChainHook(c.Hook))
-		k.Priority = knftables.PtrTo(knftables.BaseChainPriority(strconv.Itoa(c.Priority)))
-		k.Policy = knftables.PtrTo(knftables.AcceptPolicy)
+		k.Type = new(knftables.BaseChainType(c.Type))
+		k.Hook = new(knftables.BaseChainHook(c.Hook))
+		k.Priority = new(knftables.BaseChainPriority(strconv.Itoa(c.Priority)))
+		k.Policy = new(knftables.AcceptPolicy)
 	}
 	return k
 }

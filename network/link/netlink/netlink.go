@@ -42,9 +42,9 @@ type Host struct {
 	mu      sync.Mutex // guards what follows
 	links   map[int]*entry
 	names   map[string]*entry
-	stale   map[int]bool    // links to read again
-	lost    bool            // read everything again
-	touched map[string]bool // links that we are changing: no news
+	stale   map[int]bool                 // links to read again
+	lost    bool                         // read everything again
+	touched map[string]bool              // links that we are changing: no news
 	sysctls map[string]map[string]string // by interface, empty for the host, and key
 	routes  foreignRoutes
 	seen    map[string]link.Seen // nil when links changed since it was made

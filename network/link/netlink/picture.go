@@ -97,16 +97,12 @@ func (h *Host) set(index int, e *entry) (changed bool) {
 	if old == nil || e == nil || old.name != e.name {
 		h.forget(old, e)
 	}
-	changed = true
-	switch {
-	case e != nil:
-		h.links[index], h.names[e.name] = e, e
-		changed = !h.touched[e.name]
-	default:
+	if e == nil {
 		delete(h.links, index)
-		changed = !h.touched[old.name]
+		return !h.touched[old.name]
 	}
-	return changed
+	h.links[index], h.names[e.name] = e, e
+	return !h.touched[e.name]
 }
 
 // forget drops the settings of links that came, went or changed their name.
