@@ -61,7 +61,7 @@ type Server struct {
 
 // An Environment describes the daemon and the host that it runs on.
 type Environment struct {
-	Addresses       []string `json:"addresses" yaml:"addresses"`
+	Addresses       []string `json:"addresses" yaml:"addresses"` // that HTTPS is served at
 	Architectures   []string `json:"architectures" yaml:"architectures"`
 	Firewall        string   `json:"firewall" yaml:"firewall"`
 	Kernel          string   `json:"kernel" yaml:"kernel"`
@@ -72,6 +72,10 @@ type Environment struct {
 	ServerName      string   `json:"server_name" yaml:"server_name"`
 	ServerPID       int      `json:"server_pid" yaml:"server_pid"`
 	ServerVersion   string   `json:"server_version" yaml:"server_version"`
+	// Certificate is what the daemon shows to clients over HTTPS, as PEM. It is
+	// empty while HTTPS is not served.
+	Certificate            string `json:"certificate,omitempty" yaml:"certificate,omitempty"`
+	CertificateFingerprint string `json:"certificate_fingerprint,omitempty" yaml:"certificate_fingerprint,omitempty"`
 }
 
 // A ServerPut is the body of PUT and PATCH /1.0.
@@ -185,7 +189,7 @@ type Status struct {
 
 // A Target is one part of the host that follows the database.
 type Target struct {
-	Name    string    `json:"name" yaml:"name"`       // link, firewall, dhcp or bgp
+	Name    string    `json:"name" yaml:"name"`       // link, firewall, dhcp, bgp or https
 	Applied int64     `json:"applied" yaml:"applied"` // the revision that it has applied
 	Error   string    `json:"error,omitempty" yaml:"error,omitempty"`
 	Since   time.Time `json:"since,omitzero" yaml:"since,omitempty"` // of the error
@@ -217,8 +221,8 @@ type EventLifecycleBody struct {
 
 // A Requestor says who asked for a change.
 type Requestor struct {
-	Username string `json:"username" yaml:"username"`
-	Protocol string `json:"protocol" yaml:"protocol"` // unix
+	Username string `json:"username" yaml:"username"` // or the name of the certificate
+	Protocol string `json:"protocol" yaml:"protocol"` // unix or tls
 	Address  string `json:"address" yaml:"address"`
 }
 
@@ -229,20 +233,40 @@ type EventLoggingBody struct {
 	Context map[string]string `json:"context" yaml:"context"`
 }
 
-// An Operation is one background task.
+// An Operation is something that goes on after the request that began it was
+// answered: a task, or a token that waits to be used.
 type Operation struct {
 	ID          string              `json:"id" yaml:"id"`
-	Class       string              `json:"class" yaml:"class"`
+	Class       string              `json:"class" yaml:"class"` // token
 	Description string              `json:"description" yaml:"description"`
 	CreatedAt   time.Time           `json:"created_at" yaml:"created_at"`
 	UpdatedAt   time.Time           `json:"updated_at" yaml:"updated_at"`
-	Status      string              `json:"status" yaml:"status"`
+	Status      string              `json:"status" yaml:"status"` // of StatusText
 	StatusCode  int                 `json:"status_code" yaml:"status_code"`
 	Resources   map[string][]string `json:"resources" yaml:"resources"`
 	Metadata    map[string]any      `json:"metadata" yaml:"metadata"`
 	MayCancel   bool                `json:"may_cancel" yaml:"may_cancel"`
 	Err         string              `json:"err" yaml:"err"`
 	Location    string              `json:"location" yaml:"location"`
+}
+
+// OperationToken is the class of an operation that waits for somebody who has
+// its secret.
+const OperationToken = "token"
+
+// Status codes of an Operation and of the Envelope that announces one.
+const (
+	StatusCreated   = 100
+	StatusRunning   = 103
+	StatusSuccess   = 200
+	StatusCancelled = 401
+)
+
+// StatusText returns the name of a status code.
+func StatusText(code int) string {
+	return map[int]string{
+		StatusCreated: "Operation created", StatusRunning: "Running", StatusSuccess: "Success", StatusCancelled: "Cancelled",
+	}[code]
 }
 
 // A Shutdown is the body of PUT /internal/shutdown; an empty body is the zero

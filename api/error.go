@@ -17,6 +17,7 @@ const (
 	Conflict       Code = "conflict"        // 409
 	Precondition   Code = "precondition"    // 412
 	TooLarge       Code = "too_large"       // 413
+	TooMany        Code = "too_many"        // 429
 	NotImplemented Code = "not_implemented" // 501
 	Unavailable    Code = "unavailable"     // 503
 	Timeout        Code = "timeout"         // 504
@@ -25,7 +26,7 @@ const (
 
 // HTTPStatus maps every Code to its HTTP status.
 var HTTPStatus = map[Code]int{
-	Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, Precondition: 412, TooLarge: 413,
+	Invalid: 400, Forbidden: 403, NotFound: 404, Conflict: 409, Precondition: 412, TooLarge: 413, TooMany: 429,
 	Internal: 500, NotImplemented: 501, Unavailable: 503, Timeout: 504,
 }
 

@@ -106,29 +106,36 @@ var peerAddress = Type[netip.AddrPort]{
 	},
 }
 
-// listenAddress accepts an address to listen on, with or without a port. No
-// address and :: stand for all addresses, as the zero Addr.
-var listenAddress = Type[netip.AddrPort]{
-	Name: "[address][:port]", Kind: "string",
-	Parse: func(s string) (netip.AddrPort, error) {
-		host, port, err := splitPort(s)
-		if err != nil {
-			return netip.AddrPort{}, err
-		}
-		port = cmp.Or(port, BGPPort)
-		switch host {
-		case "", "::":
-			return netip.AddrPortFrom(netip.Addr{}, port), nil
-		case "0.0.0.0":
-			return netip.AddrPortFrom(netip.IPv4Unspecified(), port), nil
-		}
-		a, err := endpoint.Parse(host)
-		return netip.AddrPortFrom(a, port), err
-	},
+// listenAddress accepts an address to listen on, with or without a port, which
+// is usual when it is not given. No address and :: stand for all addresses, as
+// the zero Addr.
+func listenAddress(usual uint16) Type[netip.AddrPort] {
+	return Type[netip.AddrPort]{
+		Name: "[address][:port]", Kind: "string",
+		Parse: func(s string) (netip.AddrPort, error) {
+			host, port, err := splitPort(s)
+			if err != nil {
+				return netip.AddrPort{}, err
+			}
+			port = cmp.Or(port, usual)
+			switch host {
+			case "", "::":
+				return netip.AddrPortFrom(netip.Addr{}, port), nil
+			case "0.0.0.0":
+				return netip.AddrPortFrom(netip.IPv4Unspecified(), port), nil
+			}
+			a, err := endpoint.Parse(host)
+			return netip.AddrPortFrom(a, port), err
+		},
+	}
 }
 
-// BGPPort is the port of BGP (RFC 4271 section 8.2.1).
-const BGPPort = 179
+// BGPPort is the port of BGP (RFC 4271 section 8.2.1), and HTTPSPort the one
+// that clients of the API expect.
+const (
+	BGPPort   = 179
+	HTTPSPort = 8443
+)
 
 // port accepts a TCP port.
 var port = integer[uint16]("port", 1, 65535)

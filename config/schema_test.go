@@ -109,6 +109,7 @@ func TestDecodeBridge(t *testing.T) {
 func TestDecodeServer(t *testing.T) {
 	got, err := ServerSchema.Decode(map[string]string{
 		"core.bgp_address": ":1179", "core.bgp_asn": "65001", "core.bgp_routerid": "192.0.2.1",
+		"core.https_address": "192.0.2.1", "core.remote_token_expiry": "1d 12H",
 		"bgp.restart_time": "300", "bgp.firewall": "false", "volatile.bgp.routerid": "192.0.2.2", "user.owner": "me",
 	})
 	if err != nil {
@@ -116,13 +117,14 @@ func TestDecodeServer(t *testing.T) {
 	}
 	want := Server{
 		BGPAddress: netip.AddrPortFrom(netip.Addr{}, 1179), BGPASN: 65001, BGPRouterID: netip.MustParseAddr("192.0.2.1"),
+		HTTPSAddress: netip.MustParseAddrPort("192.0.2.1:8443"), TokenExpiry: 36 * time.Hour,
 		RestartTime: 5 * time.Minute, ChosenRouterID: netip.MustParseAddr("192.0.2.2"),
 	}
 	if d := cmp.Diff(want, got, compare); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 	got, err = ServerSchema.Decode(nil)
-	if d := cmp.Diff(Server{RestartTime: 2 * time.Minute, BGPFirewall: true}, got, compare); d != "" || err != nil {
+	if d := cmp.Diff(Server{RestartTime: 2 * time.Minute, BGPFirewall: true, TokenExpiry: 24 * time.Hour}, got, compare); d != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, d)
 	}
 }
@@ -256,7 +258,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q (-want +got)\n%s", prefix, d)
 		}
 	}
-	if got := ServerSchema.Names(""); len(got) != 6 || !slices.IsSorted(got) {
+	if got := ServerSchema.Names(""); len(got) != 8 || !slices.IsSorted(got) {
 		t.Errorf("got %v", got)
 	}
 	if got := BridgeSchema.Values("dns.mode"); !slices.Equal(got, []string{"managed", "dynamic", "none"}) {

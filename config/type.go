@@ -133,6 +133,38 @@ var leaseUnits = map[byte]time.Duration{
 	's': time.Second, 'm': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour,
 }
 
+// tokenTime is how long a token lives, in the form that LXD gives to the key,
+// without its months and years, which have no fixed length.
+var tokenTime = Type[time.Duration]{
+	Name: "time span", Kind: "string",
+	Parse: func(s string) (time.Duration, error) {
+		const most = 52 * 7 * 24 * time.Hour
+		var sum time.Duration
+		for word := range strings.FieldsSeq(s) {
+			unit, ok := tokenUnits[word[len(word)-1]]
+			n, err := parseNumber(word[:len(word)-1])
+			if !ok || err != nil {
+				return 0, errors.New("not numbers with unit S, M, H, d or w, such as 1d 12H")
+			}
+			if n > uint64(most/unit) {
+				return 0, errors.New("longer than 52w")
+			}
+			sum += time.Duration(n) * unit
+		}
+		switch {
+		case sum > most:
+			return 0, errors.New("longer than 52w")
+		case sum <= 0:
+			return 0, errors.New("no time at all")
+		}
+		return sum, nil
+	},
+}
+
+var tokenUnits = map[byte]time.Duration{
+	'S': time.Second, 'M': time.Minute, 'H': time.Hour, 'd': 24 * time.Hour, 'w': 7 * 24 * time.Hour,
+}
+
 // text accepts everything that can be written to a text file.
 var text = Type[string]{
 	Name: "text", Kind: "string",

@@ -90,6 +90,22 @@ func TestTypes(t *testing.T) {
 		1.5h ! not a number with unit s, m, h, d or w, or infinite
 		-1h ! not a number with unit s, m, h, d or w, or infinite
 	`))
+	t.Run("token time", parses(tokenTime, `
+		1d => 24h0m0s
+		30S => 30s
+		1w 2d 3H 4M 5S => 219h4m5s
+		52w => 8736h0m0s
+		53w ! longer than 52w
+		52w 1S ! longer than 52w
+		9223372036854775807w ! longer than 52w
+		0S ! no time at all
+		1m ! not numbers with unit S, M, H, d or w, such as 1d 12H
+		1y ! not numbers with unit S, M, H, d or w, such as 1d 12H
+		60 ! not numbers with unit S, M, H, d or w, such as 1d 12H
+		1d12H ! not numbers with unit S, M, H, d or w, such as 1d 12H
+		d ! not numbers with unit S, M, H, d or w, such as 1d 12H
+		1d é ! not numbers with unit S, M, H, d or w, such as 1d 12H
+	`))
 	t.Run("password", parses(md5Key, `
 		s3cr=t! => s3cr=t!
 		*** ! this is the mask of a password, and there is none to keep
@@ -152,7 +168,7 @@ func TestAddressTypes(t *testing.T) {
 		0.0.0.0 ! the unspecified address
 		::ffff:192.0.2.1 ! an IPv4-mapped address; write 192.0.2.1
 	`))
-	t.Run("listen", parses(listenAddress, `
+	t.Run("listen", parses(listenAddress(BGPPort), `
 		192.0.2.1 => 192.0.2.1:179
 		192.0.2.1:1179 => 192.0.2.1:1179
 		[2001:db8::1]:179 => [2001:db8::1]:179
@@ -165,6 +181,12 @@ func TestAddressTypes(t *testing.T) {
 		: ! the port is not a number from 1 to 65535
 		*:179 ! not an IP address
 		224.0.0.1 ! a multicast address
+	`))
+	t.Run("https", parses(listenAddress(HTTPSPort), `
+		192.0.2.1 => 192.0.2.1:8443
+		[::] => invalid AddrPort
+		0.0.0.0:443 => 0.0.0.0:443
+		host.example.net ! not an IP address
 	`))
 	t.Run("router id", parses(routerID, `
 		192.0.2.1 => 192.0.2.1

@@ -12,6 +12,8 @@ type Server struct {
 	BGPAddress     netip.AddrPort // core.bgp_address; the zero Addr with a port for all addresses
 	BGPASN         uint32         // core.bgp_asn
 	BGPRouterID    netip.Addr     // core.bgp_routerid
+	HTTPSAddress   netip.AddrPort // core.https_address; as BGPAddress
+	TokenExpiry    time.Duration  // core.remote_token_expiry
 	RestartTime    time.Duration  // bgp.restart_time
 	BGPFirewall    bool           // bgp.firewall
 	ChosenRouterID netip.Addr     // volatile.bgp.routerid
