@@ -88,14 +88,37 @@ func (f *Firewall) Resync() {
 func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	t, err := f.diff(ctx, want)
+	if t == nil {
+		return err
+	}
+	return errors.Join(err, f.do(ctx, t))
+}
+
+// A todo is what turns the table into what is wanted.
+type todo struct {
+	table bool // delete the table, and make it anew unless next is nil
+	ops   []firewall.Op
+	next  map[string]owned // what belongs to whom then
+}
+
+// diff compares the table with what is wanted. The error is about networks
+// that are left out, or the todo is nil.
+func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error) {
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
 	}
-	if len(want.Networks) == 0 && want.BGP == nil {
-		return f.remove(ctx)
+	var got *listing
+	if f.dirty {
+		f.have = map[string]owned{}
+		var err error
+		if got, err = f.list(ctx); err != nil {
+			return nil, err
+		}
+		f.present = got != nil
 	}
-	if f.dirty || !f.present {
-		return f.compare(ctx, want)
+	if len(want.Networks) == 0 && want.BGP == nil {
+		return &todo{table: f.present}, nil
 	}
 	next, changed, err := f.next(want)
 	var before, after []firewall.Element
@@ -103,7 +126,75 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 		before = append(before, f.have[name].elements...)
 		after = append(after, next[name].elements...)
 	}
-	return errors.Join(err, f.change(ctx, before, after, next))
+	t := &todo{next: next}
+	switch {
+	case !f.present, got != nil && !got.sound():
+		if f.present {
+			f.log.LogAttrs(ctx, slog.LevelWarn, "firewall table is not as we left it", slog.String("table", firewall.Table))
+		}
+		t.table, before = true, nil
+	case got != nil:
+		before = got.elements
+	}
+	t.ops = firewall.Diff(sorted(before), sorted(after))
+	return t, err
+}
+
+// commands returns what t does as commands of nft(8).
+func (t *todo) commands() []string {
+	cs := []string{}
+	switch {
+	case t.table && t.next == nil:
+		cs = append(cs, "nft delete table inet "+firewall.Table)
+	case t.table:
+		cs = append(cs, "nft add table inet "+firewall.Table)
+	}
+	for _, op := range t.ops {
+		cs = append(cs, op.String())
+	}
+	return cs
+}
+
+// do carries out t in one transaction.
+func (f *Firewall) do(ctx context.Context, t *todo) error {
+	if t.table || len(t.ops) > 0 {
+		for _, c := range t.commands() {
+			f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", c))
+		}
+		if err := f.run(ctx, f.transaction(t)); err != nil {
+			return err
+		}
+	}
+	f.have, f.present = t.next, t.next != nil
+	return nil
+}
+
+func (f *Firewall) transaction(t *todo) *knftables.Transaction {
+	tx := f.nft.NewTransaction()
+	if t.table {
+		tx.Add(&knftables.Table{}) // so that there is one to delete
+		tx.Delete(&knftables.Table{})
+	}
+	if t.table && t.next != nil {
+		tx.Add(&knftables.Table{})
+		for _, c := range firewall.Fixed.Chains {
+			tx.Add(chain(c))
+		}
+		for _, s := range firewall.Fixed.Sets {
+			tx.Add(set(s))
+		}
+		for _, r := range firewall.Fixed.Rules {
+			tx.Add(&knftables.Rule{Chain: r.Chain, Rule: r.Text, Comment: &r.Comment})
+		}
+	}
+	for _, op := range t.ops {
+		if op.Delete {
+			tx.Delete(element(op.Element))
+		} else {
+			tx.Add(element(op.Element))
+		}
+	}
+	return tx
 }
 
 // next returns what should belong to each network, and who differs from what
@@ -136,109 +227,13 @@ func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []
 	return next, changed, errors.Join(errs...)
 }
 
-// change turns the elements before into after, and remembers next as what is
-// there.
-func (f *Firewall) change(ctx context.Context, before, after []firewall.Element, next map[string]owned) error {
-	ops := firewall.Diff(sorted(before), sorted(after))
-	if len(ops) > 0 {
-		tx := f.nft.NewTransaction()
-		for _, op := range ops {
-			if op.Delete {
-				tx.Delete(element(op.Element))
-			} else {
-				tx.Add(element(op.Element))
-			}
-		}
-		for _, op := range ops {
-			f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", op.String()))
-		}
-		if err := f.run(ctx, tx); err != nil {
-			return err
-		}
-	}
-	f.have = next
-	return nil
-}
-
-// compare reads the table and makes it what want says.
-func (f *Firewall) compare(ctx context.Context, want firewall.Config) error {
-	f.have = map[string]owned{}
-	got, err := f.list(ctx)
-	if err != nil {
-		return err
-	}
-	next, _, errs := f.next(want)
-	var all []firewall.Element
-	for _, o := range next {
-		all = append(all, o.elements...)
-	}
-	if got == nil || !got.sound() {
-		err = f.build(ctx, sorted(all), next, got != nil)
-	} else {
-		err = f.change(ctx, got.elements, all, next)
-	}
-	if err == nil {
-		f.dirty, f.present = false, true
-	}
-	return errors.Join(errs, err)
-}
-
-// build makes the whole table anew, in one transaction.
-func (f *Firewall) build(ctx context.Context, all []firewall.Element, next map[string]owned, exists bool) error {
-	if exists {
-		f.log.LogAttrs(ctx, slog.LevelWarn, "firewall table differs from ours, replacing it", slog.String("table", firewall.Table))
-	}
-	f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", "nft add table inet "+firewall.Table), slog.Int("elements", len(all)))
-	tx := f.nft.NewTransaction()
-	tx.Add(&knftables.Table{})
-	tx.Delete(&knftables.Table{})
-	tx.Add(&knftables.Table{})
-	for _, c := range firewall.Fixed.Chains {
-		tx.Add(chain(c))
-	}
-	for _, s := range firewall.Fixed.Sets {
-		tx.Add(set(s))
-	}
-	for _, r := range firewall.Fixed.Rules {
-		tx.Add(&knftables.Rule{Chain: r.Chain, Rule: r.Text, Comment: &r.Comment})
-	}
-	for _, e := range all {
-		tx.Add(element(e))
-	}
-	if err := f.run(ctx, tx); err != nil {
-		return err
-	}
-	f.have = next
-	return nil
-}
-
-// remove deletes the table when it exists.
-func (f *Firewall) remove(ctx context.Context) error {
-	if f.dirty {
-		got, err := f.list(ctx)
-		if err != nil {
-			return err
-		}
-		f.present = got != nil
-	}
-	if f.present {
-		f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", "nft delete table inet "+firewall.Table))
-		tx := f.nft.NewTransaction()
-		tx.Delete(&knftables.Table{})
-		if err := f.run(ctx, tx); err != nil && !knftables.IsNotFound(err) {
-			return err
-		}
-	}
-	f.dirty, f.present, f.have = false, false, map[string]owned{}
-	return nil
-}
-
 // run carries out a transaction, and takes in the notification about it.
 func (f *Firewall) run(ctx context.Context, tx *knftables.Transaction) error {
 	if err := f.nft.Run(ctx, tx); err != nil {
 		f.dirty = true
 		return fmt.Errorf("nftables: %w", err)
 	}
+	f.dirty = false
 	if n, err := f.drain(); err != nil || n > 1 {
 		f.dirty = true // somebody else was at it too
 		f.poke()
