@@ -48,9 +48,9 @@ func (p Plan) Empty() bool {
 // that an address belongs to, is announced or not.
 type BGPExplanation struct {
 	Query   string           `json:"query" yaml:"query"`
-	Prefix  string           `json:"prefix" yaml:"prefix"`   // the most specific one that was found; empty when there is none
-	Summary string           `json:"summary" yaml:"summary"` // in a sentence
-	Route   *BGPRoute        `json:"route" yaml:"route"`     // null unless it should be announced
+	Prefix  string           `json:"prefix" yaml:"prefix"`                   // the most specific one that was found; empty when there is none
+	Summary string           `json:"summary" yaml:"summary"`                 // in a sentence
+	Route   *BGPRoute        `json:"route,omitempty" yaml:"route,omitempty"` // absent unless it should be announced
 	Reasons []BGPReason      `json:"reasons" yaml:"reasons"`
 	NextHop []BGPNextHopRule `json:"nexthops" yaml:"nexthops"` // by peer
 }

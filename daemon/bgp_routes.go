@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"time"
@@ -17,38 +18,56 @@ func (d *Daemon) getRoutes(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	sessions, err := d.parts.Speaker.Sessions(r.Context())
+	w, err := d.wire(r.Context())
 	if err != nil {
 		return reply{}, err
 	}
-	sent := map[netip.Addr]map[netip.Prefix]bgp.Advertised{}
-	state := map[netip.Addr]bgp.Session{}
+	out := make([]api.BGPRoute, 0, len(host.Exports))
+	for _, e := range host.Exports {
+		out = append(out, w.route(host, e))
+	}
+	return reply{revision: host.Revision, metadata: out}, nil
+}
+
+// A wire is what the peers have been sent, by address.
+type wire struct {
+	sessions map[netip.Addr]bgp.Session
+	sent     map[netip.Addr]map[netip.Prefix]bgp.Advertised
+}
+
+func (d *Daemon) wire(ctx context.Context) (wire, error) {
+	w := wire{map[netip.Addr]bgp.Session{}, map[netip.Addr]map[netip.Prefix]bgp.Advertised{}}
+	sessions, err := d.parts.Speaker.Sessions(ctx)
+	if err != nil {
+		return w, err
+	}
 	for _, s := range sessions {
-		adv, err := d.parts.Speaker.Advertised(r.Context(), s.Peer.Addr)
+		adv, err := d.parts.Speaker.Advertised(ctx, s.Peer.Addr)
 		if err != nil {
-			return reply{}, err
+			return w, err
 		}
 		byPrefix := make(map[netip.Prefix]bgp.Advertised, len(adv))
 		for _, a := range adv {
 			byPrefix[a.Prefix] = a
 		}
-		sent[s.Peer.Addr], state[s.Peer.Addr] = byPrefix, s
+		w.sessions[s.Peer.Addr], w.sent[s.Peer.Addr] = s, byPrefix
 	}
-	out := make([]api.BGPRoute, 0, len(host.Exports))
-	for _, e := range host.Exports {
-		rt := routeOf(e)
-		if host.BGP.ASN == 0 && rt.State == api.RouteAnnounced {
-			rt.State, rt.Reason = api.RouteHeld, "the speaker does not run: set core.bgp_asn and core.bgp_address"
-			if host.Silent != "" {
-				rt.Reason = "the speaker does not run: " + host.Silent
-			}
+	return w, nil
+}
+
+// route shows an export and what each peer was sent of it.
+func (w wire) route(host *network.Host, e network.Export) api.BGPRoute {
+	rt := routeOf(e)
+	if host.BGP.ASN == 0 && rt.State == api.RouteAnnounced {
+		rt.State, rt.Reason = api.RouteHeld, "the speaker does not run: set core.bgp_asn and core.bgp_address"
+		if host.Silent != "" {
+			rt.Reason = "the speaker does not run: " + host.Silent
 		}
-		for _, a := range e.Peers.Addrs() {
-			rt.Peers = append(rt.Peers, routePeer(e, a, sent[a], state[a]))
-		}
-		out = append(out, rt)
 	}
-	return reply{revision: host.Revision, metadata: out}, nil
+	for _, a := range e.Peers.Addrs() {
+		rt.Peers = append(rt.Peers, routePeer(e, a, w.sent[a], w.sessions[a]))
+	}
+	return rt
 }
 
 func routeOf(e network.Export) api.BGPRoute {

@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"os"
@@ -66,16 +65,19 @@ type Parts struct {
 	Links interface {
 		Watched
 		Apply(context.Context, link.State) error
+		Plan(context.Context, link.State) ([]string, error)
 		Observe(context.Context, []netip.Addr) (link.Observed, error)
 		Stats(name string) (link.Stats, error)
 	}
 	Firewall interface {
 		Watched
 		Apply(context.Context, firewall.Config) error
+		Plan(context.Context, firewall.Config) ([]string, error)
 	}
 	DHCP interface {
 		Watched
 		Apply(context.Context, []dhcp.Service) error
+		Plan(context.Context, []dhcp.Service) ([]string, error)
 		Leases(network string) ([]dhcp.Lease, error)
 	}
 	Speaker bgp.Speaker
@@ -86,7 +88,6 @@ type Daemon struct {
 	opts     Options
 	log      *slog.Logger
 	hostname string
-	rand     *rand.Rand // used inside updates of the store only, which take turns
 
 	store   db.Store
 	decoder *decoder
@@ -115,7 +116,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer unlock()
-	d := &Daemon{opts: o, hub: newHub(), decoder: &decoder{}, rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+	d := &Daemon{opts: o, hub: newHub(), decoder: &decoder{}}
 	d.log = slog.New(&logHandler{Handler: o.Log.Handler(), hub: d.hub})
 	d.start.at, d.start.timer = time.Now(), time.NewTimer(startBound)
 	d.stopping.init()

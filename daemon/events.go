@@ -104,11 +104,6 @@ func (h *hub) close() {
 	}
 }
 
-// lifecycle tells listeners what a request has done.
-func (d *Daemon) lifecycle(r *http.Request, action, source string, ctx map[string]any) {
-	d.hub.send(api.EventLifecycle, api.EventLifecycleBody{Action: action, Source: source, Context: ctx, Requestor: requestor(r)})
-}
-
 // upgrader makes websockets; the socket's file mode is the access control, so
 // the browser's origin does not matter.
 var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}

@@ -65,6 +65,7 @@ func (d *Daemon) applyBGP(ctx context.Context, h *network.Host) error {
 		lacks = fmt.Sprintf("%s is held: %s", h.Exports[i].Prefix, h.Exports[i].Held)
 	}
 	err := d.parts.Speaker.Apply(ctx, c)
+	d.spoken.gave(c)
 	if h.Silent != "" {
 		err = fmt.Errorf("the speaker does not run: %s", h.Silent)
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -39,7 +40,7 @@ func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
 	if err := d.nameFree(r, req.Name); err != nil {
 		return reply{}, err
 	}
-	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+	create := func(tx *db.Tx) error {
 		if tx.Get(networkKey(req.Name)) != nil {
 			return api.Errorf(api.Conflict, "network %q already exists", req.Name)
 		}
@@ -53,12 +54,9 @@ func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
 			}
 		}
 		return d.putNetwork(tx, req.Name, req.Type, e, nil)
-	})
-	if err != nil {
-		return reply{}, err
 	}
-	d.lifecycle(r, "network-created", networkURL(req.Name), nil)
-	return reply{status: http.StatusCreated, location: networkURL(req.Name), revision: int64(rev)}, nil
+	return d.write(r, create, api.EventLifecycleBody{Action: "network-created", Source: networkURL(req.Name)},
+		reply{status: http.StatusCreated, location: networkURL(req.Name)})
 }
 
 // nameFree refuses the name of an interface that exists and is not ours.
@@ -102,17 +100,18 @@ func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[
 // resolveAuto replaces ipvN.address=auto by a free subnet. Such a subnet is
 // private, so NAT is turned on unless the request says otherwise.
 func (d *Daemon) resolveAuto(tx *db.Tx, name string, cfg map[string]string) error {
+	source := rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))
 	for _, f := range []struct {
 		family string
-		choose func([]netip.Prefix) (netip.Prefix, error)
+		choose func(*rand.Rand, []netip.Prefix) (netip.Prefix, error)
 	}{
-		{"ipv4", func(used []netip.Prefix) (netip.Prefix, error) { return network.FreeSubnet4(d.rand, used) }},
-		{"ipv6", func(used []netip.Prefix) (netip.Prefix, error) { return network.FreeSubnet6(d.rand, used) }},
+		{"ipv4", network.FreeSubnet4},
+		{"ipv6", network.FreeSubnet6},
 	} {
 		if cfg[f.family+".address"] != config.Auto {
 			continue
 		}
-		p, err := f.choose(d.usedPrefixes(tx, name))
+		p, err := f.choose(source, d.usedPrefixes(tx, name))
 		if err != nil {
 			return api.Errorf(api.Conflict, "network %q: %s.address=auto: %w", name, f.family, err)
 		}
@@ -173,7 +172,7 @@ func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply,
 	if err != nil {
 		return reply{}, err
 	}
-	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+	update := func(tx *db.Tx) error {
 		global := tx.Get(networkKey(name))
 		if global == nil {
 			return notFound(name)
@@ -188,12 +187,8 @@ func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply,
 		e := networkEdit{g.Description, maps.Clone(old)}
 		edit(&e)
 		return d.putNetwork(tx, name, g.Type, e, old)
-	})
-	if err != nil {
-		return reply{}, err
 	}
-	d.lifecycle(r, "network-updated", networkURL(name), nil)
-	return reply{revision: int64(rev)}, nil
+	return d.write(r, update, api.EventLifecycleBody{Action: "network-updated", Source: networkURL(name)}, reply{})
 }
 
 // postNetwork is POST /1.0/networks/{name}: a change of name. The bridge is
@@ -216,7 +211,7 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 	if err := d.nameFree(r, req.Name); err != nil {
 		return reply{}, err
 	}
-	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+	rename := func(tx *db.Tx) error {
 		global, local := tx.Get(networkKey(name)), tx.Get(networkMemberKey(name))
 		switch {
 		case global == nil:
@@ -231,12 +226,10 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		tx.Delete(networkKey(name))
 		tx.Delete(networkMemberKey(name))
 		return d.putNetwork(tx, req.Name, g.Type, networkEdit{g.Description, cfg}, nil)
-	})
-	if err != nil {
-		return reply{}, err
 	}
-	d.lifecycle(r, "network-renamed", networkURL(req.Name), map[string]any{"old_name": name})
-	return reply{status: http.StatusCreated, location: networkURL(req.Name), revision: int64(rev)}, nil
+	return d.write(r, rename,
+		api.EventLifecycleBody{Action: "network-renamed", Source: networkURL(req.Name), Context: map[string]any{"old_name": name}},
+		reply{status: http.StatusCreated, location: networkURL(req.Name)})
 }
 
 // deleteNetwork is DELETE /1.0/networks/{name}.
@@ -248,7 +241,7 @@ func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+	remove := func(tx *db.Tx) error {
 		global := tx.Get(networkKey(name))
 		if global == nil {
 			return notFound(name)
@@ -266,10 +259,6 @@ func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		return reply{}, err
 	}
-	d.lifecycle(r, "network-deleted", networkURL(name), nil)
-	return reply{revision: int64(rev)}, nil
+	return d.write(r, remove, api.EventLifecycleBody{Action: "network-deleted", Source: networkURL(name)}, reply{})
 }

@@ -179,6 +179,10 @@ func (o *openAPI) operation(r route) *openapi3.Operation {
 		OperationID: operationID(r), Description: r.doc, Tags: []string{tag(r.path)},
 		Responses: openapi3.NewResponses(openapi3.WithStatus(status, &openapi3.ResponseRef{Value: answer})),
 	}
+	if status == http.StatusCreated && slices.Contains(strings.Fields(r.query), "dry-run") {
+		_, plan := o.answer(route{out: api.Plan{}})
+		op.Responses.Set("200", &openapi3.ResponseRef{Value: plan.WithDescription("The plan of a dry run; nothing was created.")})
+	}
 	for _, class := range []string{"4XX", "5XX"} {
 		op.Responses.Set(class, &openapi3.ResponseRef{Ref: "#/components/responses/Error"})
 	}

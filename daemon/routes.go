@@ -25,7 +25,9 @@ type route struct {
 
 // parameters describes the query parameters of all routes.
 var parameters = map[string]string{
+	"dry-run":   "With `1`, a write changes nothing and answers with the `Plan` of what it would lead to.",
 	"filter":    "Selects objects, as in `name eq br0 and config.ipv4.nat ne true`.",
+	"prefix":    "A prefix or an address.",
 	"project":   "The project, which is always `default`.",
 	"recursion": "With `1`, a list holds objects instead of their paths.",
 	"revision":  "A revision of the database to wait for.",
@@ -37,8 +39,9 @@ var parameters = map[string]string{
 
 // Parameters that many routes take.
 const (
-	scope     = "project target"
-	listScope = "filter recursion " + scope
+	scope      = "project target"
+	writeScope = "dry-run " + scope
+	listScope  = "filter recursion " + scope
 )
 
 // routes is the whole API.
@@ -47,15 +50,15 @@ func (d *Daemon) routes() []route {
 	return []route{
 		{method: get, path: "/", handle: d.getRoot, out: []string{}, doc: "The versions of the API."},
 		{method: get, path: "/1.0", handle: d.getServer, query: scope, out: api.Server{}, doc: "The daemon, its surroundings and its configuration (`Server`). Strangers get `auth: untrusted` and nothing else."},
-		{method: put, path: "/1.0", handle: d.putServer, query: scope, in: api.ServerPut{}, doc: "Replaces the configuration (`ServerPut`)."},
-		{method: patch, path: "/1.0", handle: d.patchServer, query: scope, in: api.ServerPut{}, doc: "Changes keys of the configuration (`ServerPut`); an empty value unsets."},
+		{method: put, path: "/1.0", handle: d.putServer, query: writeScope, in: api.ServerPut{}, doc: "Replaces the configuration (`ServerPut`)."},
+		{method: patch, path: "/1.0", handle: d.patchServer, query: writeScope, in: api.ServerPut{}, doc: "Changes keys of the configuration (`ServerPut`); an empty value unsets."},
 		{method: get, path: "/1.0/networks", handle: d.getNetworks, query: listScope, out: []api.Network{}, doc: "The networks: paths, or `Network` objects with `?recursion=1`; `?filter=` selects."},
-		{method: post, path: "/1.0/networks", handle: d.postNetworks, query: scope, in: api.NetworksPost{}, created: true, doc: "Creates a network (`NetworksPost`)."},
+		{method: post, path: "/1.0/networks", handle: d.postNetworks, query: writeScope, in: api.NetworksPost{}, created: true, doc: "Creates a network (`NetworksPost`)."},
 		{method: get, path: "/1.0/networks/{name}", handle: d.getNetwork, query: "secrets " + scope, out: api.Network{}, doc: "A network (`Network`). Secrets are masked unless `?secrets=1` asks for them."},
-		{method: put, path: "/1.0/networks/{name}", handle: d.putNetworkConfig, query: scope, in: api.NetworkPut{}, doc: "Replaces the configuration (`NetworkPut`); a masked secret stays as it is."},
-		{method: patch, path: "/1.0/networks/{name}", handle: d.patchNetworkConfig, query: scope, in: api.NetworkPatch{}, doc: "Changes keys of the configuration (`NetworkPatch`); an empty value unsets."},
-		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, query: scope, in: api.NetworkPost{}, created: true, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name."},
-		{method: del, path: "/1.0/networks/{name}", handle: d.deleteNetwork, query: scope, doc: "Deletes a network. Its routes are withdrawn before its bridge goes."},
+		{method: put, path: "/1.0/networks/{name}", handle: d.putNetworkConfig, query: writeScope, in: api.NetworkPut{}, doc: "Replaces the configuration (`NetworkPut`); a masked secret stays as it is."},
+		{method: patch, path: "/1.0/networks/{name}", handle: d.patchNetworkConfig, query: writeScope, in: api.NetworkPatch{}, doc: "Changes keys of the configuration (`NetworkPatch`); an empty value unsets."},
+		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, query: writeScope, in: api.NetworkPost{}, created: true, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name."},
+		{method: del, path: "/1.0/networks/{name}", handle: d.deleteNetwork, query: writeScope, doc: "Deletes a network. Its routes are withdrawn before its bridge goes."},
 		{method: get, path: "/1.0/networks/{name}/state", handle: d.getNetworkState, query: scope, out: api.NetworkState{}, doc: "The interface as the kernel has it now (`NetworkState`)."},
 		{method: get, path: "/1.0/networks/{name}/leases", handle: d.getLeases, query: scope, out: []api.NetworkLease{}, doc: "Addresses in use (`NetworkLease`): those of the bridge, and the leases given to clients."},
 		{method: get, path: "/1.0/bgp", handle: d.getBGP, out: api.BGP{}, doc: "The speaker (`BGP`)."},
@@ -63,6 +66,8 @@ func (d *Daemon) routes() []route {
 		{method: get, path: "/1.0/bgp/peers/{address}", handle: d.getPeer, out: api.BGPPeer{}, doc: "One peer (`BGPPeer`)."},
 		{method: post, path: "/1.0/bgp/peers/{address}", handle: d.postPeer, in: api.BGPPeerPost{}, doc: "`{\"action\": \"reset\"}` closes the session and lets it come back (`BGPPeerPost`)."},
 		{method: get, path: "/1.0/bgp/routes", handle: d.getRoutes, out: []api.BGPRoute{}, doc: "Every prefix that should be announced, whether it is, why not, and what each peer was really sent (`BGPRoute`)."},
+		{method: get, path: "/1.0/bgp/explain", handle: d.getExplanation, query: "prefix", out: api.BGPExplanation{}, doc: "Why the prefix, or the one that the address belongs to, given as `?prefix=` is announced or not (`BGPExplanation`)."},
+		{method: get, path: "/1.0/plan", handle: d.getPlan, out: api.Plan{}, doc: "What the host lacks of what is stored (`Plan`); empty when all is well. Any write with `?dry-run=1` answers with the plan of what it would store, and changes nothing."},
 		{method: get, path: "/1.0/status", handle: d.getStatus, query: "revision timeout", out: api.Status{}, doc: "How far the host has followed the database (`Status`). With `?revision=R&timeout=S` it waits until every target has applied revision R, for S seconds at most."},
 		{method: get, path: "/1.0/operations", handle: d.getOperations, query: "recursion", out: map[string][]api.Operation{}, doc: "What runs in the background, by status. Every write is synchronous, so this is empty."},
 		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, out: api.Operation{}, doc: "One operation."},

@@ -97,7 +97,7 @@ func (d *Daemon) updateServer(r *http.Request, merge func(old, req map[string]st
 	if req.Config == nil {
 		req.Config = map[string]string{}
 	}
-	rev, err := d.store.Update(r.Context(), func(tx *db.Tx) error {
+	update := func(tx *db.Tx) error {
 		old, err := serverConfig(tx.Get)
 		if err != nil {
 			return err
@@ -106,12 +106,8 @@ func (d *Daemon) updateServer(r *http.Request, merge func(old, req map[string]st
 			return err
 		}
 		return putServerConfig(tx, old, merge(old, maps.Clone(req.Config)))
-	})
-	if err != nil {
-		return reply{}, err
 	}
-	d.lifecycle(r, "config-updated", "/1.0", nil)
-	return reply{revision: int64(rev)}, nil
+	return d.write(r, update, api.EventLifecycleBody{Action: "config-updated", Source: "/1.0"}, reply{})
 }
 
 func putServerConfig(tx *db.Tx, old, cfg map[string]string) error {

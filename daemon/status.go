@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"netctl/api"
+	"netctl/bgp"
 )
 
 // maxStatusWait bounds GET /1.0/status?timeout=.
@@ -63,8 +64,23 @@ func (d *Daemon) status() api.Status {
 // when nothing of it is held back any more.
 type spoken struct {
 	mu       sync.Mutex
-	complete int64  // the latest revision of which everything is announced
-	lacks    string // what the latest revision lacks
+	complete int64      // the latest revision of which everything is announced
+	lacks    string     // what the latest revision lacks
+	config   bgp.Config // the latest one that was applied
+}
+
+// last returns the configuration that the speaker was given last.
+func (s *spoken) last() bgp.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config
+}
+
+// gave records what the speaker was given.
+func (s *spoken) gave(c bgp.Config) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config = c
 }
 
 // set records that a revision was given to the speaker, and what it lacks.

@@ -1,0 +1,123 @@
+package daemon
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"netctl/api"
+	"netctl/bgp"
+	"netctl/network"
+)
+
+// getExplanation is GET /1.0/bgp/explain?prefix=P: why the prefix P, or the
+// prefix that the address P belongs to, is announced or not.
+func (d *Daemon) getExplanation(r *http.Request) (reply, error) {
+	query := r.URL.Query().Get("prefix")
+	q, err := parsePrefix(query)
+	if err != nil {
+		return reply{}, err
+	}
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	s, err := d.decoder.snapshot(objs)
+	if err != nil {
+		return reply{}, err
+	}
+	host, err := d.view.host(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	out := api.BGPExplanation{Query: query, Reasons: []api.BGPReason{}, NextHop: []api.BGPNextHopRule{}}
+	reasons := s.Reasons(member, q)
+	for _, x := range reasons {
+		out.Reasons = append(out.Reasons, api.BGPReason{
+			Network: x.Network, Key: x.Key, Prefix: x.Prefix.String(), Exported: x.Exported, Rule: x.Rule,
+		})
+	}
+	export := exportOf(host, reasons)
+	if export == nil {
+		out.Summary = unannounced(query, reasons)
+		if len(reasons) > 0 {
+			out.Prefix = reasons[0].Prefix.String()
+		}
+		return reply{metadata: out}, nil
+	}
+	w, err := d.wire(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	rt := w.route(host, *export)
+	out.Prefix, out.Route = rt.Prefix, &rt
+	for _, p := range host.BGP.Peers {
+		if export.Peers.Contains(p.Addr) {
+			hop, why := host.NextHop(*export, p)
+			out.NextHop = append(out.NextHop, api.BGPNextHopRule{Peer: p.Addr.String(), NextHop: addrText(hop), Why: why})
+		}
+	}
+	out.Summary = announced(rt, reasons)
+	return reply{metadata: out}, nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, api.Errorf(api.Invalid, "prefix=%s: neither a prefix nor an address", s)
+	}
+	return p.Masked(), nil
+}
+
+// exportOf returns the export that the most specific exported prefix among
+// reasons has become.
+func exportOf(h *network.Host, reasons []network.Reason) *network.Export {
+	for _, r := range reasons {
+		i, ok := slices.BinarySearchFunc(h.Exports, r.Prefix, func(e network.Export, p netip.Prefix) int { return bgp.ComparePrefix(e.Prefix, p) })
+		if r.Exported && ok {
+			return &h.Exports[i]
+		}
+	}
+	return nil
+}
+
+// unannounced says why nothing is announced for a query.
+func unannounced(query string, reasons []network.Reason) string {
+	if len(reasons) == 0 {
+		return fmt.Sprintf("no network has %s: neither as a subnet or translated address, nor in ipv4.routes or ipv6.routes", query)
+	}
+	r := reasons[0]
+	return fmt.Sprintf("%s of network %s is not announced: %s", r.Prefix, r.Network, r.Rule)
+}
+
+// announced says in a sentence how a route stands.
+func announced(rt api.BGPRoute, reasons []network.Reason) string {
+	rule := ""
+	for _, r := range reasons {
+		if r.Exported && r.Prefix.String() == rt.Prefix {
+			rule = r.Rule
+			break
+		}
+	}
+	if rt.State != api.RouteAnnounced {
+		return fmt.Sprintf("%s is held: %s (%s)", rt.Prefix, rt.Reason, rule)
+	}
+	if len(rt.Peers) == 0 {
+		return fmt.Sprintf("%s is announced to nobody: %s", rt.Prefix, rule)
+	}
+	var lacks []string
+	for _, p := range rt.Peers {
+		if !p.Sent {
+			lacks = append(lacks, fmt.Sprintf("not sent to %s: %s", p.Address, p.Reason))
+		}
+	}
+	if len(lacks) > 0 {
+		return fmt.Sprintf("%s is announced (%s), but %s", rt.Prefix, rule, strings.Join(lacks, "; "))
+	}
+	return fmt.Sprintf("%s is announced: %s", rt.Prefix, rule)
+}
