@@ -145,8 +145,12 @@ func (f *fakeSpeaker) Status() bgp.Status {
 
 func (f *fakeSpeaker) Sessions(context.Context) ([]bgp.Session, error) {
 	var out []bgp.Session
-	for _, p := range f.last().Peers {
-		out = append(out, bgp.Session{Peer: p, State: bgp.Established, Families: []bgp.FamilyStatus{{Family: bgp.IPv4Unicast, Negotiated: true}}})
+	c := f.last()
+	for _, p := range c.Peers {
+		out = append(out, bgp.Session{
+			Peer: p, State: bgp.Established, Since: time.Unix(1, 0), Restart: bgp.RestartStatus{Negotiated: true, LocalRestarting: true},
+			Families: []bgp.FamilyStatus{{Family: bgp.IPv4Unicast, Negotiated: true, Desired: len(c.Paths), Advertised: len(c.Paths)}},
+		})
 	}
 	return out, nil
 }

@@ -31,6 +31,7 @@ func (d *Daemon) newLoops() {
 			Load: d.view.host, Revision: revision, Targets: targets,
 			Resync: resync, MinDelay: minRetry, MaxDelay: maxRetry,
 			Log: d.log.With("loop", name), Done: d.progress.broadcast,
+			Measure: func(target string, took time.Duration, err error) { d.metrics.applied(target, took, err) },
 		}
 	}
 	d.datapath = reconcile.New(options("datapath",

@@ -57,6 +57,8 @@ type Options[S any] struct {
 	MaxDelay time.Duration
 	Log      *slog.Logger
 	Done     func() // called after every turn; may be nil
+	// Measure is told how long each Apply took and how it ended; may be nil.
+	Measure func(target string, took time.Duration, err error)
 }
 
 // New returns a loop that does nothing until Run.
@@ -142,7 +144,11 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 	}
 	var errs []error
 	for i, t := range l.opts.Targets {
+		begin := time.Now()
 		err := t.Apply(ctx, s)
+		if l.opts.Measure != nil {
+			l.opts.Measure(t.Name, time.Since(begin), err)
+		}
 		l.record(i, l.opts.Revision(s), err)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", t.Name, err))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,30 +78,58 @@ func TestLoop(t *testing.T) {
 func TestLoadFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		loads, applied := 0, 0
+		var loads, applied atomic.Int64
 		l := New(Options[int64]{
 			Load: func(context.Context) (int64, error) {
-				if loads++; loads < 3 {
+				if loads.Add(1) < 3 {
 					return 0, errors.New("disk full")
 				}
 				return 1, nil
 			},
 			Revision: func(s int64) int64 { return s },
-			Targets:  []Target[int64]{{Name: "x", Apply: func(context.Context, int64) error { applied++; return nil }}},
+			Targets:  []Target[int64]{{Name: "x", Apply: func(context.Context, int64) error { applied.Add(1); return nil }}},
 			Resync:   time.Hour, MinDelay: time.Second, MaxDelay: time.Minute, Log: slog.New(slog.DiscardHandler),
 		})
 		go func() { _ = l.Run(ctx) }()
 		time.Sleep(2500 * time.Millisecond) // retries after 1 s and 2 s more
 		synctest.Wait()
-		if applied != 0 || loads != 2 {
-			t.Errorf("applied %d times after %d loads, want 0 after 2: nothing is applied when loading fails", applied, loads)
+		if applied.Load() != 0 || loads.Load() != 2 {
+			t.Errorf("applied %d times after %d loads, want 0 after 2: nothing is applied when loading fails", applied.Load(), loads.Load())
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if applied != 1 {
-			t.Errorf("applied %d times after the load succeeded", applied)
+		if applied.Load() != 1 {
+			t.Errorf("applied %d times after the load succeeded", applied.Load())
 		}
 		cancel()
 		synctest.Wait()
+	})
+}
+
+func TestMeasure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type turn struct {
+			target string
+			took   time.Duration
+			err    error
+		}
+		var turns []turn
+		busy := errors.New("busy")
+		l := New(Options[int64]{
+			Load:     func(context.Context) (int64, error) { return 1, nil },
+			Revision: func(s int64) int64 { return s },
+			Targets: []Target[int64]{
+				{Name: "nft", Apply: func(context.Context, int64) error { time.Sleep(time.Second); return busy }},
+				{Name: "bgp", Apply: func(context.Context, int64) error { return nil }},
+			},
+			Log:     slog.New(slog.DiscardHandler),
+			Measure: func(target string, took time.Duration, err error) { turns = append(turns, turn{target, took, err}) },
+		})
+		if err := l.Turn(t.Context()); !errors.Is(err, busy) {
+			t.Fatal(err)
+		}
+		if want := []turn{{"nft", time.Second, busy}, {"bgp", 0, nil}}; !slices.Equal(turns, want) {
+			t.Errorf("measured %v, want %v", turns, want)
+		}
 	})
 }
