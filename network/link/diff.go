@@ -51,7 +51,7 @@ type differ struct {
 	have, want State
 	wanted     map[string]string // the link that each wanted port belongs to
 	add, del   []Op
-	forced     []Sysctl // per-link settings that a host-wide one has changed
+	forced     []Sysctl // per-link settings that a host-wide one has changed, also of links to come
 }
 
 // host sets what concerns the whole host.

@@ -164,6 +164,8 @@ func (f *Firewall) do(ctx context.Context, t *todo) error {
 		if err := f.run(ctx, f.transaction(t)); err != nil {
 			return err
 		}
+	} else {
+		f.dirty = false
 	}
 	f.have, f.present = t.next, t.next != nil
 	return nil
