@@ -151,9 +151,9 @@ func (m StopMode) String() string { return [...]string{"restart", "withdraw"}[m]
 // A Speaker holds BGP sessions. It is safe for concurrent use.
 type Speaker interface {
 	// Apply makes the speaker match c, and is a no-op when it already does.
-	// Paths go in before peers. A change of ASN, RouterID, Listen or
-	// RestartTime restarts every session; anything else touches only the
-	// paths and peers that differ. Trouble that does not stop the rest, such
+	// Paths go in before peers. A change of ASN, RouterID or RestartTime
+	// restarts every session; anything else touches only the paths and peers
+	// that differ. Trouble that does not stop the rest, such
 	// as a port in use, is returned after the rest is done and shown by
 	// Status; calling Apply again retries it.
 	Apply(ctx context.Context, c Config) error
@@ -249,7 +249,7 @@ type FamilyStatus struct {
 	Negotiated bool
 	Desired    int    // prefixes that the peer should hear
 	Advertised int    // prefixes that it was sent
-	Received   int    // prefixes that it sent us and we dropped
+	Received   int    // prefixes that it announced in this session, all dropped; one that it announced twice counts twice
 	Held       string // why the family is not sent; empty when it is
 }
 

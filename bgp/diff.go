@@ -10,9 +10,10 @@ import (
 // Changes are what turns one Config into another. The zero Changes turns a
 // Config into itself.
 type Changes struct {
-	// Global is set when ASN, RouterID, Listen or RestartTime differ, which
-	// takes new sessions with everybody.
+	// Global is set when ASN, RouterID or RestartTime differ, which takes new
+	// sessions with everybody.
 	Global bool
+	Listen bool // other addresses to listen on
 
 	SetPaths []Path         // new, or different from the path of the same prefix; sorted
 	DelPaths []netip.Prefix // no longer announced; sorted
@@ -29,8 +30,8 @@ type PeerChange struct{ Have, Want Peer }
 // cost about a millisecond and no memory.
 func Diff(have, want Config) Changes {
 	c := Changes{
-		Global: have.ASN != want.ASN || have.RouterID != want.RouterID ||
-			have.RestartTime != want.RestartTime || !slices.Equal(have.Listen, want.Listen),
+		Global: have.ASN != want.ASN || have.RouterID != want.RouterID || have.RestartTime != want.RestartTime,
+		Listen: !slices.Equal(have.Listen, want.Listen),
 	}
 	merge(have.Paths, want.Paths,
 		func(a, b *Path) int { return ComparePrefix(a.Prefix, b.Prefix) },
@@ -81,7 +82,7 @@ func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T
 
 // Empty reports whether there is nothing to change.
 func (c Changes) Empty() bool {
-	return !c.Global && len(c.SetPaths)+len(c.DelPaths)+len(c.AddPeers)+len(c.SetPeers)+len(c.DelPeers) == 0
+	return !c.Global && !c.Listen && len(c.SetPaths)+len(c.DelPaths)+len(c.AddPeers)+len(c.SetPeers)+len(c.DelPeers) == 0
 }
 
 // String lists the changes, one on a line, in the order in which a speaker
@@ -90,6 +91,9 @@ func (c Changes) String() string {
 	var b strings.Builder
 	if c.Global {
 		b.WriteString("restart all sessions\n")
+	}
+	if c.Listen {
+		b.WriteString("listen elsewhere\n")
 	}
 	for _, p := range c.SetPaths {
 		fmt.Fprintf(&b, "announce %s\n", p)

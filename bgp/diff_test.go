@@ -37,8 +37,12 @@ func apply(c bgp.Config, ch bgp.Changes, global bgp.Config) bgp.Config {
 	for _, p := range ch.AddPeers {
 		peers[p.Addr] = p
 	}
+	listen := c.Listen
 	if ch.Global {
 		c = global
+	}
+	if c.Listen = listen; ch.Listen {
+		c.Listen = global.Listen
 	}
 	c.Paths, c.Peers = nil, nil
 	for _, p := range paths {

@@ -33,53 +33,36 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 			s.log.Info("speaker stopped: no AS number configured")
 		}
 		return nil
-	case !running:
-		return s.begin(ctx, c)
 	}
 	changes := bgp.Diff(have, c)
-	if changes.Global || s.canListenMore(c.Listen) {
+	if running && changes.Global {
 		// Another AS is another router; anything else is a restart that
 		// helpers bridge.
-		s.log.Info("restarting all sessions", "global_change", changes.Global)
+		s.log.Info("restarting all sessions")
 		s.halt(ctx, have.ASN != c.ASN)
-		return s.begin(ctx, c)
+		running, changes = false, bgp.Diff(bgp.Config{}, c)
 	}
-	if changes.Empty() {
-		return s.listenError()
+	if !running {
+		if err := s.start(ctx, c); err != nil {
+			return err
+		}
 	}
 	err := s.change(ctx, changes)
 	s.mu.Lock()
 	s.have = c
 	s.mu.Unlock()
-	return errors.Join(err, s.listenError())
-}
-
-// begin starts GoBGP with a whole Config: paths before peers, and both before
-// the first End-of-RIB (RFC 4724 section 4.1).
-func (s *Speaker) begin(ctx context.Context, c bgp.Config) error {
-	if err := s.start(ctx, c); err != nil {
-		return err
-	}
-	anchored := s.dropAnchor(ctx, c)
-	empty := bgp.Config{ASN: c.ASN, RouterID: c.RouterID, RestartTime: c.RestartTime, Listen: c.Listen}
-	changes := bgp.Diff(empty, c)
-	peers := changes.AddPeers
-	changes.AddPeers = nil
-	err := s.change(ctx, changes)
-	if aerr := <-anchored; aerr != nil {
-		s.log.Warn("restarts may be noticed by peers", "err", aerr)
-	}
-	err = errors.Join(err, s.change(ctx, bgp.Changes{AddPeers: peers}))
-	s.mu.Lock()
-	s.have = c
-	s.mu.Unlock()
-	return errors.Join(err, s.listenError())
+	return errors.Join(err, s.listen(ctx, c.Listen))
 }
 
 // change makes changes, in this order: a policy that knows every class of path,
 // old and new; paths; peers that go; a policy for the peers as they will be;
-// peers that change or come.
+// peers that change or come. So a peer is there only when all paths are (RFC
+// 4724 section 4.1), and a path that a peer may no longer hear is withdrawn
+// while GoBGP still knows that the peer has heard it.
 func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
+	if changes.Empty() {
+		return nil
+	}
 	s.mu.Lock()
 	adds := make([]*class, len(changes.SetPaths))
 	for i, p := range changes.SetPaths {
@@ -111,19 +94,11 @@ func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
 		s.scope.set(p, nil)
 	}
 	s.scope.prune()
-	if n := len(changes.SetPaths) + len(changes.DelPaths); n > 1000 {
-		s.bulk.at = time.Now()
+	if len(changes.SetPaths)+len(changes.DelPaths) > bulkPaths {
+		s.bulk = time.Now()
 	}
-	s.touch()
+	for _, p := range s.peers {
+		p.counted = false
+	}
 	return errors.Join(err, s.changePeers(ctx, changes))
-}
-
-// listenError returns why we do not listen where we should.
-func (s *Speaker) listenError() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.status.ListenErr == "" {
-		return nil
-	}
-	return errors.New(s.status.ListenErr)
 }

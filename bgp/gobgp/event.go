@@ -6,6 +6,7 @@ import (
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
+	"github.com/osrg/gobgp/v3/pkg/server"
 
 	"netctl/bgp"
 )
@@ -46,9 +47,9 @@ func (s *Speaker) observeAll() error {
 }
 
 // poke asks for a look at a peer.
-func (s *Speaker) poke(a netip.Addr) {
+func (s *Speaker) poke(inner netip.Addr) {
 	s.dirtMu.Lock()
-	s.dirty[a] = true
+	s.dirty[inner] = true
 	s.dirtMu.Unlock()
 	select {
 	case s.wake <- struct{}{}:
@@ -56,38 +57,34 @@ func (s *Speaker) poke(a netip.Addr) {
 	}
 }
 
+// look returns what GoBGP says about a peer, or nil when it does not know it.
+func look(ctx context.Context, srv *server.BgpServer, inner netip.Addr) *api.Peer {
+	var seen *api.Peer
+	_ = srv.ListPeer(ctx, &api.ListPeerRequest{Address: inner.String()}, func(p *api.Peer) { seen = p })
+	return seen
+}
+
 // observe looks at a session and does what its state asks for.
-func (s *Speaker) observe(ctx context.Context, a netip.Addr) {
+func (s *Speaker) observe(ctx context.Context, inner netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := s.peers[a]
-	if p == nil || !p.added {
+	p := s.inside[inner]
+	if p == nil || p.link == nil {
 		return
 	}
-	seen := s.look(ctx, a)
+	seen := look(ctx, s.srv, inner)
 	if seen == nil {
 		return
 	}
 	state := stateOf(seen)
-	p.sent, p.received = seen.GetState().GetMessages().GetSent().GetUpdate(), seen.GetState().GetMessages().GetReceived().GetUpdate()
-	why := s.reasons.last(a)
-	if state == bgp.OpenConfirm || state == bgp.Established {
-		// Known in time for the table, which goes out a second after this.
-		if extended := capabilitiesOf(seen).extended; extended != p.extended {
-			p.extended = extended
-			if err := s.setPolicy(ctx); err != nil {
-				s.log.Warn("next hops for a peer", "peer", a, "err", err)
-			}
-		}
-	}
-	if why != "" && state != bgp.Established {
+	why := p.link.status().why
+	if state != bgp.Established && why != "" {
 		p.err = why
 	}
 	s.setState(p, state, why)
-	idle := state == bgp.Idle && (p.up || !seen.GetGracefulRestart().GetLocalRestarting())
-	if idle && !s.leaving {
-		if err := s.rearm(ctx, p); err != nil {
-			s.log.Error("prepare a peer for its return", "peer", a, "err", err)
+	if state == bgp.Idle && !s.leaving {
+		if err := s.renew(ctx, p); err != nil {
+			s.log.Error("prepare a peer for its return", "peer", p.want.Addr, "err", err)
 		}
 	}
 }
@@ -103,16 +100,15 @@ func (s *Speaker) setState(p *peer, state bgp.State, why string) {
 	e := bgp.Event{Time: p.since, Peer: p.want.Addr, State: state}
 	switch {
 	case state == bgp.Established:
-		p.up, p.err, p.counted = true, "", false
-		s.reasons.forget(p.want.Addr)
-		s.bulk.at = p.since
+		p.err, p.counted = "", false
+		s.bulk = p.since
 		s.log.Info("session up", "peer", p.want.Addr)
 	case was == bgp.Established:
 		p.flaps++
 		p.err, e.Error = why, why
 		s.log.Info("session down", "peer", p.want.Addr, "err", why)
 	default:
-		e.Error = why
+		e.Error = p.err
 	}
 	s.emit(e)
 }

@@ -1,27 +1,35 @@
 // Package gobgp is the embedded GoBGP engine of [bgp.Speaker].
 //
-// GoBGP keeps one table of our paths and a session with every peer. What is
-// ours on top of it:
+// GoBGP keeps the table of our paths, runs the state machine of every session
+// and writes the messages. It never meets a peer, though:
 //
+//	peer ── TCP ── link, relay ── loopback ── GoBGP
+//
+// A link owns the connection with one peer: it dials, listens, has the
+// passwords and TTLs, and knows why a connection failed. A relay carries the
+// messages of one connection to GoBGP, which takes each relay for a passive
+// peer on the loopback, and back. What is ours on top of GoBGP:
+//
+//   - Graceful restart that holds for any number of peers, for resets as well
+//     as restarts, and for peers that restart themselves (restart.go).
 //   - Scope and next hops (scope.go): a path goes into GoBGP's table with a
 //     marker for a next hop; the marker stands for the set of peers that may
 //     hear the path. One export statement for each peer and family recognises
 //     the markers meant for the peer and puts the real next hop in their place.
 //     What no statement recognises is not sent, so a marker cannot leak.
-//   - Graceful restart that holds for any number of peers (restart.go).
+//   - Nothing of what peers announce gets past the relay.
 //   - A difference instead of a command: Apply compares with what was applied
 //     before and touches only that (apply.go, peers.go).
-//   - Errors as sentences, read from what GoBGP logs (reason.go).
-//   - Our own sockets, found by their file descriptors, to see what peers have
-//     acknowledged and to leave without a NOTIFICATION (socket.go).
+//   - Reasons as sentences, read from the wire (reason.go).
 //
-// Standards: RFC 4271, 4760, 4724, 2385, 5082, 8950, 9003.
+// Standards: RFC 4271, 4760, 4724, 4486, 2385, 5082, 8950, 9003.
 package gobgp
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -31,35 +39,37 @@ import (
 	"netctl/bgp"
 )
 
-// A Speaker is a GoBGP server in this process.
+// A Speaker is a GoBGP server in this process and its links with the peers.
 type Speaker struct {
-	log     *slog.Logger
-	reasons *reasons
+	log       *slog.Logger
+	listeners listeners
 
 	// turn is held by whoever changes the configuration, for as long as it
 	// takes.
 	turn  sync.Mutex
-	scope *scope // guarded by turn and mu: either may read, both are needed to write
+	scope *scope // written with both turn and mu, read with either
 
-	// mu is held shortly, also while paths are being added, so that a session
-	// that ends then is prepared for its return in time.
+	// mu is held shortly, never while paths are added or a link is waited
+	// for: links ask for it too.
 	mu          sync.Mutex
 	srv         *server.BgpServer // nil until the first start
+	server      netip.AddrPort    // where it listens
+	secret      string            // the TCP MD5 key of its connections
 	running     bool
 	leaving     bool // sessions that end stay ended
 	stopped     bool
 	have        bgp.Config
-	status      bgp.Status
-	listen      []netip.AddrPort // where we really listen
-	peers       map[netip.Addr]*peer
-	policy      string // the policy that GoBGP has
 	restartTime time.Duration
-	bulk        bulk
+	status      bgp.Status
+	peers       map[netip.Addr]*peer // by address
+	inside      map[netip.Addr]*peer // by the address that GoBGP knows
+	policy      string               // the policy that GoBGP has
+	bulk        time.Time            // when many paths were last on their way at once
 	watchers    map[chan bgp.Event]struct{}
 
 	wake   chan struct{}
-	dirty  map[netip.Addr]bool // guarded by dirtMu
 	dirtMu sync.Mutex
+	dirty  map[netip.Addr]bool // peers to look at, by the address that GoBGP knows
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 }
@@ -70,17 +80,21 @@ var _ bgp.Speaker = (*Speaker)(nil)
 var errStopped = errors.New("the speaker has stopped")
 
 // New returns a speaker that does not run yet; the first Apply of a Config
-// with an ASN starts it.
+// with an ASN starts it. Its process needs CAP_NET_BIND_SERVICE for ports
+// below 1024, CAP_NET_ADMIN for passwords, and a loopback interface that is
+// up.
 func New(log *slog.Logger) *Speaker {
-	return &Speaker{
+	s := &Speaker{
 		log:      log,
-		reasons:  newReasons(log),
 		scope:    newScope(),
 		peers:    map[netip.Addr]*peer{},
+		inside:   map[netip.Addr]*peer{},
 		watchers: map[chan bgp.Event]struct{}{},
 		wake:     make(chan struct{}, 1),
 		dirty:    map[netip.Addr]bool{},
 	}
+	s.listeners = listeners{accept: s.accept, open: map[netip.AddrPort]*net.TCPListener{}, passwords: map[netip.Addr]string{}}
+	return s
 }
 
 // Status reports the speaker itself.
@@ -126,7 +140,3 @@ func (s *Speaker) emit(e bgp.Event) {
 		}
 	}
 }
-
-// A bulk is a transfer of many paths to a peer at once, during which GoBGP
-// counts nothing for a while.
-type bulk struct{ at time.Time }

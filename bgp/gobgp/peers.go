@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -17,24 +18,25 @@ import (
 
 // A peer is one configured peer and what we know of its session.
 type peer struct {
-	want  bgp.Peer // as configured
-	used  bgp.Peer // as GoBGP was told for the present session
-	added bool     // GoBGP knows it
+	want  bgp.Peer   // as configured
+	inner netip.Addr // as GoBGP knows it
+	link  *link      // nil for a peer that cannot be one
 
 	state    bgp.State
 	since    time.Time
-	up       bool // has been established since it was last armed
+	up       bool // has been established on the present link
 	extended bool // negotiated RFC 8950 on its last session
 	flaps    uint64
 	err      string                    // why the last session or attempt ended
 	nextHop  map[bgp.Family]netip.Addr // as GoBGP's policy has it
-
-	sent, received             uint64 // messages of the present session
-	sentBefore, receivedBefore uint64 // and of those before
+	counters counters
 
 	counted    bool // advertised is up to date
 	advertised map[bgp.Family]int
 }
+
+// counters count the UPDATEs of all sessions with a peer.
+type counters struct{ sent, received atomic.Uint64 }
 
 // changePeers makes the sessions match, and the policy with them. It needs mu.
 func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
@@ -47,8 +49,8 @@ func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
 	}
 	var added []*peer
 	for _, want := range changes.AddPeers {
-		p := &peer{want: want, state: bgp.Idle, since: time.Now()}
-		s.peers[want.Addr] = p
+		p := &peer{want: want, inner: s.freeInner(), state: bgp.Idle, since: time.Now()}
+		s.peers[want.Addr], s.inside[p.inner] = p, p
 		added = append(added, p)
 	}
 	errs = append(errs, s.setPolicy(ctx))
@@ -58,50 +60,105 @@ func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
 	return errors.Join(errs...)
 }
 
-// addPeer gives a peer to GoBGP as it is configured now.
+// freeInner returns an address for GoBGP to know a new peer by. It needs mu.
+func (s *Speaker) freeInner() netip.Addr {
+	a := serverAddr.Next()
+	for s.inside[a] != nil {
+		a = a.Next()
+	}
+	return a
+}
+
+// addPeer gives a peer to GoBGP and starts to connect. It needs mu.
 func (s *Speaker) addPeer(ctx context.Context, p *peer) error {
-	p.used, p.up, p.added = p.want, false, false
+	p.up, p.link = false, nil
 	if isOwn(p.want.Addr, p.want.LocalAddr, p.want.Source) {
 		p.err = fmt.Sprintf("%s is an address of this host", p.want.Addr)
 		return nil
 	}
-	if p.want.Password == "" {
-		// GoBGP leaves the key of a deleted peer on its listeners.
-		clearPassword(p.want.Addr, s.listen)
+	if err := s.listeners.password(p.want.Addr, p.want.Password); err != nil {
+		return err
 	}
-	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: apiPeer(p.want, s.status.ASN, s.restartTime)}); err != nil {
+	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)}); err != nil {
 		return fmt.Errorf("add peer %s: %w", p.want.Addr, err)
 	}
-	p.added = true
+	s.connect(p)
+	return nil
+}
+
+// connect gives a peer a new link. It needs mu.
+func (s *Speaker) connect(p *peer) {
+	l := &link{
+		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters,
+		changed: func() { s.poke(p.inner) },
+	}
+	l.opened = func(o open) { s.opened(p, l, o) }
+	p.link = l
+	l.start()
+}
+
+// opened makes the export policy suit a session that is about to come up.
+func (s *Speaker) opened(p *peer, l *link, o open) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.link != l || p.extended == o.extended {
+		return
+	}
+	p.extended = o.extended
+	if err := s.setPolicy(context.Background()); err != nil {
+		s.log.Warn("next hops for a peer", "peer", p.want.Addr, "err", err)
+	}
+}
+
+// renew gives GoBGP a peer anew, for its next session: it would rest for
+// seconds after the last one. It needs mu.
+func (s *Speaker) renew(ctx context.Context, p *peer) error {
+	if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()}); err != nil {
+		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
+	}
+	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)}); err != nil {
+		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
+	}
 	return nil
 }
 
 // deletePeer ends the session with a NOTIFICATION (Cease, peer de-configured;
-// RFC 4486 section 3): the peer forgets our routes.
+// RFC 4486 section 3): the peer forgets our routes. It needs mu.
 func (s *Speaker) deletePeer(ctx context.Context, a netip.Addr) error {
 	p := s.peers[a]
 	if p == nil {
 		return nil
 	}
 	delete(s.peers, a)
+	delete(s.inside, p.inner)
 	s.setState(p, bgp.Idle, "the peer was removed from the configuration")
-	s.reasons.forget(a)
-	if !p.added {
+	if p.link == nil {
 		return nil
 	}
-	if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: a.String()}); err != nil {
-		return fmt.Errorf("delete peer %s: %w", a, err)
+	s.part(p)
+	err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()})
+	if err != nil {
+		err = fmt.Errorf("delete peer %s: %w", a, err)
 	}
-	if p.used.Password != "" {
-		clearPassword(a, s.listen)
-	}
-	return nil
+	return errors.Join(err, s.listeners.password(a, ""))
+}
+
+// part lets the link of a peer end with the session that GoBGP is about to
+// close.
+func (s *Speaker) part(p *peer) {
+	l := p.link
+	p.link = nil
+	s.tasks.Add(1)
+	go func() {
+		defer s.tasks.Done()
+		l.finish()
+	}()
 }
 
 // changePeer makes a session match its new configuration. Who the two ends
 // are makes another session; how they are connected makes another connection,
 // which helpers bridge; everything else waits for the next session or is
-// policy.
+// policy. It needs mu.
 func (s *Speaker) changePeer(ctx context.Context, ch bgp.PeerChange) error {
 	have, want := ch.Have, ch.Want
 	p := s.peers[want.Addr]
@@ -112,27 +169,34 @@ func (s *Speaker) changePeer(ctx context.Context, ch bgp.PeerChange) error {
 	identity := have.ASN != want.ASN || have.LocalAddr != want.LocalAddr
 	transport := have.Password != want.Password || have.Port != want.Port ||
 		have.Multihop != want.Multihop || have.TTLSecurity != want.TTLSecurity
-	source := have.Source != want.Source || have.Passive != want.Passive || have.HoldTime != want.HoldTime
+	next := have.Source != want.Source || have.Passive != want.Passive || have.HoldTime != want.HoldTime
 	switch {
-	case !p.added:
+	case p.link == nil:
 		return s.addPeer(ctx, p)
 	case identity:
 		s.setState(p, bgp.Idle, "its configuration changed")
-		return s.rearm(ctx, p)
-	case transport:
+		s.part(p)
+		if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()}); err != nil {
+			return fmt.Errorf("change peer %s: %w", want.Addr, err)
+		}
+		return s.addPeer(ctx, p)
+	case transport, next && p.state != bgp.Established:
 		return s.cut(ctx, p, "its configuration changed")
-	case source && p.state != bgp.Established && p.state != bgp.OpenConfirm:
-		return s.rearm(ctx, p)
+	case next:
+		p.link.use(want)
 	}
 	return nil
 }
 
 // cut ends the connection of a session without a NOTIFICATION, and starts
-// another.
+// another. It needs mu.
 func (s *Speaker) cut(ctx context.Context, p *peer, why string) error {
-	cutSessions(map[netip.Addr]uint16{p.used.Addr: p.used.Port}, s.listen)
+	p.link.abort()
 	s.setState(p, bgp.Idle, why)
-	return s.rearm(ctx, p)
+	if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()}); err != nil {
+		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
+	}
+	return s.addPeer(ctx, p)
 }
 
 // isOwn reports whether a is an address of this host.
@@ -147,40 +211,29 @@ func isOwn(a netip.Addr, own ...netip.Addr) bool {
 	})
 }
 
-// holdTime is the hold time for OPEN in seconds. GoBGP cannot send 0; with
-// 65535 the peer's own value decides, and its 0 turns keepalives off on both
-// sides (RFC 4271 section 4.2).
-func holdTime(d time.Duration) uint64 {
-	if d == 0 {
-		return 65535
-	}
-	return uint64(d / time.Second)
-}
+// neverExpires is the hold time that GoBGP has for 0, which it cannot have:
+// the relay writes the 0 into both OPENs.
+const neverExpires = 65535
 
 // apiPeer puts a peer into the words of GoBGP.
-func apiPeer(p bgp.Peer, asn uint32, restartTime time.Duration) *api.Peer {
+func (s *Speaker) apiPeer(p *peer) *api.Peer {
+	hold := uint64(p.want.HoldTime / time.Second)
+	if hold == 0 {
+		hold = neverExpires
+	}
 	out := &api.Peer{
-		Conf: &api.PeerConf{
-			NeighborAddress: p.Addr.String(), PeerAsn: p.ASN, AuthPassword: string(p.Password),
-		},
-		// One second is the least: attempts follow each other after one or
-		// two.
-		Timers:          &api.Timers{Config: &api.TimersConfig{ConnectRetry: 1, IdleHoldTimeAfterReset: 1, HoldTime: holdTime(p.HoldTime)}},
-		Transport:       &api.Transport{RemotePort: uint32(p.Port), PassiveMode: p.Passive},
-		GracefulRestart: gracefulRestart(restartTime),
-		AfiSafis:        afiSafis(),
+		Conf:      &api.PeerConf{NeighborAddress: p.inner.String(), PeerAsn: p.want.ASN, AuthPassword: s.secret},
+		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: hold, IdleHoldTimeAfterReset: 1}},
+		Transport: &api.Transport{PassiveMode: true},
+		// Without NotificationEnabled (the N bit of RFC 8538) a NOTIFICATION
+		// makes peers forget our routes.
+		GracefulRestart: &api.GracefulRestart{Enabled: true, RestartTime: uint32(s.restartTime / time.Second), DeferralTime: 1},
 	}
-	switch {
-	case p.LocalAddr.IsValid():
-		out.Transport.LocalAddress = p.LocalAddr.String()
-	case p.Source.IsValid():
-		out.Transport.LocalAddress = p.Source.String()
-	}
-	switch {
-	case p.TTLSecurity > 0:
-		out.TtlSecurity = &api.TtlSecurity{Enabled: true, TtlMin: uint32(p.TTLSecurity)}
-	case p.Multihop > 0 && p.ASN != asn:
-		out.EbgpMultihop = &api.EbgpMultihop{Enabled: true, MultihopTtl: uint32(p.Multihop)}
+	for _, f := range families {
+		out.AfiSafis = append(out.AfiSafis, &api.AfiSafi{
+			Config:            &api.AfiSafiConfig{Family: apiFamily(f), Enabled: true},
+			MpGracefulRestart: &api.MpGracefulRestart{Config: &api.MpGracefulRestartConfig{Enabled: true}},
+		})
 	}
 	return out
 }
@@ -192,21 +245,19 @@ func apiPeer(p bgp.Peer, asn uint32, restartTime time.Duration) *api.Peer {
 // there. It needs mu.
 func (s *Speaker) setPolicy(ctx context.Context) error {
 	addrs := slices.SortedFunc(maps.Keys(s.peers), netip.Addr.Compare)
-	nextHops := map[netip.Addr]map[bgp.Family]netip.Addr{}
+	var hear []audience
 	var again, anew []*peer
 	for _, a := range addrs {
 		p := s.peers[a]
 		now := map[bgp.Family]netip.Addr{}
-		for _, f := range families {
-			now[f], _ = p.want.NextHop(f, p.extended)
-		}
-		nextHops[a] = now
 		changed, lost := false, false
 		for _, f := range families {
+			now[f], _ = p.want.NextHop(f, p.extended)
 			changed = changed || p.nextHop[f] != now[f]
 			lost = lost || p.nextHop[f].IsValid() && !now[f].IsValid()
 		}
 		p.nextHop = now
+		hear = append(hear, audience{addr: a, inner: p.inner, nextHop: now})
 		switch {
 		case p.state != bgp.Established || !changed:
 		case lost:
@@ -215,7 +266,7 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 			again = append(again, p)
 		}
 	}
-	rules := s.scope.rules(addrs, nextHops)
+	rules := s.scope.rules(hear)
 	if text := fmt.Sprint(rules); text != s.policy {
 		if err := s.srv.SetPolicies(ctx, policies(rules)); err != nil {
 			return fmt.Errorf("export policy: %w", err)
@@ -227,44 +278,18 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 		errs = append(errs, s.tellAgain(ctx, p))
 	}
 	for _, p := range anew {
-		if !s.deferring(ctx, p) {
-			errs = append(errs, s.cut(ctx, p, "this host lost its address toward the peer"))
-		}
+		errs = append(errs, s.cut(ctx, p, "this host lost its address toward the peer"))
 	}
 	return errors.Join(errs...)
 }
 
-// tellAgain sends the whole table once more (soft reset out). A session that
-// has not been told it at all will be, by the new policy.
+// tellAgain sends the whole table once more (soft reset out). It needs mu.
 func (s *Speaker) tellAgain(ctx context.Context, p *peer) error {
-	if s.deferring(ctx, p) {
-		return nil
-	}
-	s.bulk.at = time.Now()
+	s.bulk = time.Now()
 	p.counted = false
-	err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: p.want.Addr.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
+	err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: p.inner.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
 	if err != nil {
 		return fmt.Errorf("tell peer %s again: %w", p.want.Addr, err)
 	}
 	return nil
-}
-
-// deferring reports whether GoBGP has not sent its table to p yet.
-func (s *Speaker) deferring(ctx context.Context, p *peer) bool {
-	seen := s.look(ctx, p.want.Addr)
-	return seen == nil || seen.GetGracefulRestart().GetLocalRestarting()
-}
-
-// look returns what GoBGP says about a peer, or nil when it does not know it.
-func (s *Speaker) look(ctx context.Context, a netip.Addr) *api.Peer {
-	var seen *api.Peer
-	_ = s.srv.ListPeer(ctx, &api.ListPeerRequest{Address: a.String()}, func(p *api.Peer) { seen = p })
-	return seen
-}
-
-// touch forgets what was counted for the sessions. It needs mu.
-func (s *Speaker) touch() {
-	for _, p := range s.peers {
-		p.counted = false
-	}
 }

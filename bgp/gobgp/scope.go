@@ -122,8 +122,8 @@ func (s *scope) desired(peer netip.Addr, f bgp.Family) (all, default_ int) {
 	return all, default_
 }
 
-// A rule is one export statement: for these peers, paths with one of these
-// markers get this next hop.
+// A rule is one export statement: for these peers, as GoBGP knows them, paths
+// with one of these markers get this next hop.
 type rule struct {
 	peers   []netip.Addr
 	markers []netip.Addr
@@ -132,24 +132,26 @@ type rule struct {
 
 func (r rule) String() string { return fmt.Sprint(r.peers, r.markers, r.nextHop) }
 
+// An audience is a peer as far as it matters to the policy.
+type audience struct {
+	addr    netip.Addr
+	inner   netip.Addr // as GoBGP knows it
+	nextHop map[bgp.Family]netip.Addr
+}
+
 // families lists the families of every session.
 var families = []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast}
 
-// rules returns the export statements for the given next hops of each peer.
-// There is one for each peer and family, and one for each class with a next
-// hop of its own.
-func (s *scope) rules(peers []netip.Addr, nextHops map[netip.Addr]map[bgp.Family]netip.Addr) []rule {
+// rules returns the export statements. There is one for each peer and family,
+// and one for each class with a next hop of its own.
+func (s *scope) rules(peers []audience) []rule {
 	classes := s.sorted()
 	var rules []rule
-	for _, a := range peers {
+	for _, p := range peers {
 		for _, f := range families {
-			nh := nextHops[a][f]
-			if !nh.IsValid() {
-				continue
-			}
-			r := rule{peers: []netip.Addr{a}, nextHop: nh}
+			r := rule{peers: []netip.Addr{p.inner}, nextHop: p.nextHop[f]}
 			for _, c := range classes {
-				if !c.key.nextHop.IsValid() && slices.Contains(c.peers, a) {
+				if r.nextHop.IsValid() && !c.key.nextHop.IsValid() && slices.Contains(c.peers, p.addr) {
 					r.markers = append(r.markers, marker(c.id, f))
 				}
 			}
@@ -159,14 +161,22 @@ func (s *scope) rules(peers []netip.Addr, nextHops map[netip.Addr]map[bgp.Family
 		}
 	}
 	for _, c := range classes {
-		if !c.key.nextHop.IsValid() || len(c.peers) == 0 {
+		if !c.key.nextHop.IsValid() {
 			continue
 		}
 		f := bgp.IPv6Unicast
 		if c.key.nextHop.Is4() {
 			f = bgp.IPv4Unicast
 		}
-		rules = append(rules, rule{peers: c.peers, markers: []netip.Addr{marker(c.id, f)}, nextHop: c.key.nextHop})
+		r := rule{markers: []netip.Addr{marker(c.id, f)}, nextHop: c.key.nextHop}
+		for _, p := range peers {
+			if slices.Contains(c.peers, p.addr) {
+				r.peers = append(r.peers, p.inner)
+			}
+		}
+		if r.peers != nil {
+			rules = append(rules, r)
+		}
 	}
 	return rules
 }
@@ -213,11 +223,11 @@ func policies(rules []rule) *api.SetPoliciesRequest {
 	return req
 }
 
-// prefixes writes addresses as host prefixes, without zones.
+// prefixes writes addresses as host prefixes.
 func prefixes(addrs []netip.Addr) []string {
 	list := make([]string, len(addrs))
 	for i, a := range addrs {
-		list[i] = netip.PrefixFrom(a.WithZone(""), a.BitLen()).String()
+		list[i] = netip.PrefixFrom(a, a.BitLen()).String()
 	}
 	return list
 }

@@ -2,13 +2,13 @@ package gobgp
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -17,35 +17,26 @@ import (
 	"netctl/bgp"
 )
 
-// start starts GoBGP without paths and peers. Addresses that it cannot listen
-// on are left out and reported by listenError.
+// serverAddr is where GoBGP listens, for nobody but the relays. The addresses
+// after it stand for the peers.
+var serverAddr = netip.AddrFrom4([4]byte{127, 79, 0, 1})
+
+// start starts GoBGP without paths and peers.
 func (s *Speaker) start(ctx context.Context, c bgp.Config) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.srv == nil {
-		s.srv = server.NewBgpServer(server.LoggerOption(s.reasons))
+		s.srv = server.NewBgpServer(server.LoggerOption(logger{s.log}))
 		go s.srv.Serve()
 		if err := s.observeAll(); err != nil {
 			return err
 		}
 	}
-	can, cannot := bindable(ctx, c.Listen)
-	err := s.startBGP(ctx, c, can)
-	if err != nil && len(can) > 0 {
-		cannot = append(cannot, fmt.Errorf("listen on %s: %w", can[0], err))
-		_ = s.srv.StopBgp(ctx, &api.StopBgpRequest{})
-		can = nil
-		err = s.startBGP(ctx, c, nil)
-	}
-	if err != nil {
+	if err := s.startBGP(ctx, c); err != nil {
 		return fmt.Errorf("start BGP as %d: %w", c.ASN, err)
 	}
-	s.listen = can
 	s.running, s.leaving, s.restartTime = true, false, c.RestartTime
-	s.status = bgp.Status{
-		Running: true, ASN: c.ASN, RouterID: c.RouterID, Listening: can,
-		ListenErr: joined(cannot), Since: time.Now(),
-	}
+	s.status = bgp.Status{Running: true, ASN: c.ASN, RouterID: c.RouterID, Since: time.Now()}
 	s.policy = ""
 	if err := s.setPolicy(ctx); err != nil {
 		return err
@@ -58,72 +49,73 @@ func (s *Speaker) start(ctx context.Context, c bgp.Config) error {
 			return fmt.Errorf("policy %s: %w", name, err)
 		}
 	}
-	s.log.Info("speaker started", "asn", c.ASN, "router_id", c.RouterID, "listening", can)
+	s.log.Info("speaker started", "asn", c.ASN, "router_id", c.RouterID)
 	return nil
 }
 
-func (s *Speaker) startBGP(ctx context.Context, c bgp.Config, listen []netip.AddrPort) error {
-	g := &api.Global{Asn: c.ASN, RouterId: c.RouterID.String(), ListenPort: -1}
-	for _, l := range listen {
-		g.ListenPort = int32(l.Port())
-		g.ListenAddresses = append(g.ListenAddresses, l.Addr().String())
-	}
-	return s.srv.StartBgp(ctx, &api.StartBgpRequest{Global: g})
-}
-
-// bindable tells the addresses that can be listened on from the others.
-// GoBGP knows one port for all of them.
-func bindable(ctx context.Context, want []netip.AddrPort) (can []netip.AddrPort, cannot []error) {
-	for _, a := range want {
-		if len(can) > 0 && can[0].Port() != a.Port() {
-			cannot = append(cannot, fmt.Errorf("listen on %s: all addresses must have the same port", a))
+// startBGP finds GoBGP a port to listen on.
+func (s *Speaker) startBGP(ctx context.Context, c bgp.Config) error {
+	s.secret = rand.Text()
+	var err error
+	for range 5 {
+		var port uint16
+		if port, err = freePort(ctx); err != nil {
 			continue
 		}
-		if err := tryListen(ctx, a); err != nil {
-			cannot = append(cannot, err)
-			continue
+		s.server = netip.AddrPortFrom(serverAddr, port)
+		err = s.srv.StartBgp(ctx, &api.StartBgpRequest{Global: &api.Global{
+			Asn: c.ASN, RouterId: c.RouterID.String(), ListenPort: int32(port), ListenAddresses: []string{serverAddr.String()},
+		}})
+		if err == nil {
+			return nil
 		}
-		can = append(can, a)
 	}
-	return can, cannot
+	return err
 }
 
-func tryListen(ctx context.Context, a netip.AddrPort) error {
-	network := "tcp6"
-	if a.Addr().Is4() {
-		network = "tcp4"
-	}
+// freePort returns a port that nobody listens on at serverAddr.
+func freePort(ctx context.Context) (uint16, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, network, a.String())
-	switch {
-	case err == nil:
-		return l.Close()
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("listen on %s: the port is in use by another program", a)
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("listen on %s: this host does not have that address", a)
+	l, err := lc.Listen(ctx, "tcp4", netip.AddrPortFrom(serverAddr, 0).String())
+	if err != nil {
+		return 0, err
 	}
-	return fmt.Errorf("listen on %s: %w", a, err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
 }
 
-// joined puts errors into one line.
-func joined(errs []error) string {
-	list := make([]string, len(errs))
-	for i, err := range errs {
-		list[i] = err.Error()
-	}
-	return strings.Join(list, "; ")
-}
-
-// canListenMore reports whether we could listen on an address that was not to
-// be had before.
-func (s *Speaker) canListenMore(want []netip.AddrPort) bool {
+// listen takes connections where c says. What cannot be listened on is tried
+// again at the next Apply; everything else works meanwhile.
+func (s *Speaker) listen(ctx context.Context, want []netip.AddrPort) error {
+	listening, trouble := s.listeners.set(ctx, want)
 	s.mu.Lock()
-	have, failed := s.listen, s.status.ListenErr != ""
+	defer s.mu.Unlock()
+	if trouble != "" && trouble != s.status.ListenErr {
+		s.log.Warn("peers cannot connect", "err", trouble)
+	}
+	s.status.Listening, s.status.ListenErr = listening, trouble
+	if trouble != "" {
+		return errors.New(trouble)
+	}
+	return nil
+}
+
+// accept gives a connection to the link of the peer that made it. Nobody else
+// is listened to.
+func (s *Speaker) accept(c *net.TCPConn) {
+	from := c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	s.mu.Lock()
+	var l *link
+	if p := s.peers[from]; p != nil && !s.leaving {
+		l = p.link
+	}
 	s.mu.Unlock()
-	return failed && slices.ContainsFunc(want, func(a netip.AddrPort) bool {
-		return !slices.Contains(have, a) && (len(have) == 0 || have[0].Port() == a.Port()) && tryListen(context.Background(), a) == nil
-	})
+	if l == nil {
+		s.log.Debug("connection from an unknown address", "peer", from)
+		_ = c.Close()
+		return
+	}
+	l.offer(c)
 }
 
 // halt stops GoBGP but not the speaker. With goodbye every session ends with
@@ -132,23 +124,42 @@ func (s *Speaker) canListenMore(want []netip.AddrPort) bool {
 func (s *Speaker) halt(ctx context.Context, goodbye bool) {
 	s.mu.Lock()
 	s.leaving = true
-	srv := s.srv
+	srv, peers := s.srv, maps.Clone(s.peers)
 	s.mu.Unlock()
-	if !goodbye {
-		s.slipAway(ctx)
+	s.listeners.close()
+	if goodbye {
+		// Nothing may be left in the tables, which stay until the next start.
+		_ = srv.DeletePath(ctx, &api.DeletePathRequest{})
+		_ = srv.StopBgp(ctx, &api.StopBgpRequest{})
 	}
-	// Without paths the old tables hold no memory.
-	_ = srv.DeletePath(ctx, &api.DeletePathRequest{})
-	_ = srv.StopBgp(ctx, &api.StopBgpRequest{})
+	var ending sync.WaitGroup
+	for _, p := range peers {
+		if p.link == nil {
+			continue
+		}
+		ending.Add(1)
+		go func() {
+			defer ending.Done()
+			if goodbye {
+				p.link.finish()
+			} else {
+				p.link.abort()
+				<-p.link.done
+			}
+		}()
+	}
+	ending.Wait()
+	if !goodbye {
+		_ = srv.StopBgp(ctx, &api.StopBgpRequest{})
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, p := range s.peers {
+		s.setState(p, bgp.Idle, "the speaker stopped")
+	}
 	s.scope = newScope()
 	s.have = bgp.Config{}
 	s.status = bgp.Status{}
 	s.running = false
-	for addr, p := range s.peers {
-		s.setState(p, bgp.Idle, "the speaker restarts")
-		delete(s.peers, addr)
-	}
-	s.listen = nil
+	s.peers, s.inside = map[netip.Addr]*peer{}, map[netip.Addr]*peer{}
 }

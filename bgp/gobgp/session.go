@@ -27,20 +27,18 @@ func (s *Speaker) Sessions(ctx context.Context) ([]bgp.Session, error) {
 	for _, p := range s.peers {
 		count = count || p.state == bgp.Established && !p.counted
 	}
-	list := make([]bgp.Session, 0, len(s.peers))
+	known := map[netip.Addr]*api.Peer{}
 	err := s.srv.ListPeer(ctx, &api.ListPeerRequest{EnableAdvertised: count}, func(seen *api.Peer) {
-		a, err := netip.ParseAddr(seen.GetConf().GetNeighborAddress())
-		if p := s.peers[a]; err == nil && p != nil {
-			list = append(list, s.session(p, seen, count))
+		if a, err := netip.ParseAddr(seen.GetConf().GetNeighborAddress()); err == nil {
+			known[a] = seen
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list peers: %w", err)
 	}
+	list := make([]bgp.Session, 0, len(s.peers))
 	for _, p := range s.peers {
-		if !p.added {
-			list = append(list, s.session(p, &api.Peer{}, false))
-		}
+		list = append(list, s.session(p, known[p.inner], count))
 	}
 	slices.SortFunc(list, func(a, b bgp.Session) int { return a.Peer.Addr.Compare(b.Peer.Addr) })
 	return list, ctx.Err()
@@ -48,63 +46,85 @@ func (s *Speaker) Sessions(ctx context.Context) ([]bgp.Session, error) {
 
 // session puts together what GoBGP and we know of a peer. It needs mu.
 func (s *Speaker) session(p *peer, seen *api.Peer, counted bool) bgp.Session {
-	state := stateOf(seen)
-	if state != p.state {
-		// An event is on its way.
-		s.poke(p.want.Addr)
-	}
-	p.sent, p.received = seen.GetState().GetMessages().GetSent().GetUpdate(), seen.GetState().GetMessages().GetReceived().GetUpdate()
 	out := bgp.Session{
-		Peer: p.want, State: state, Since: p.since, LastError: p.err, Flaps: p.flaps,
-		UpdatesSent: p.sentBefore + p.sent, UpdatesReceived: p.receivedBefore + p.received,
+		Peer: p.want, State: stateOf(seen), Since: p.since, LastError: p.err, Flaps: p.flaps,
+		UpdatesSent: p.counters.sent.Load(), UpdatesReceived: p.counters.received.Load(),
 	}
-	if out.LastError == "" && state == bgp.Active && p.want.Passive {
-		out.LastError = fmt.Sprintf("waiting for %s to connect; when it does not, check its configuration, the firewall and the password", p.want.Addr)
+	if p.link == nil {
+		out.Families = s.familyStatus(p, nil, linkStatus{})
+		return out
 	}
-	up := state == bgp.Established
-	caps := capabilitiesOf(seen)
-	if up {
-		out.LocalAddr, _ = netip.ParseAddr(seen.GetTransport().GetLocalAddress())
-		out.RemoteID, _ = netip.ParseAddr(seen.GetState().GetRouterId())
+	if out.State != p.state {
+		s.poke(p.inner) // an event is on its way
+	}
+	link := p.link.status()
+	out.LocalAddr = link.local
+	switch {
+	case out.State == bgp.Active && link.dialing:
+		out.State = bgp.Connect
+	case out.State == bgp.Active && p.want.Passive && p.err == "":
+		out.LastError = fmt.Sprintf("waiting for %s to connect; if it does not, check its configuration, the firewall and the password", p.want.Addr)
+	}
+	if out.State == bgp.Established {
+		out.RemoteID = link.theirs.id
 		out.HoldTime = time.Duration(seen.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
-		out.Keepalive = time.Duration(seen.GetTimers().GetState().GetKeepaliveInterval()) * time.Second
+		if out.HoldTime > 0 {
+			out.Keepalive = time.Duration(seen.GetTimers().GetState().GetKeepaliveInterval()) * time.Second
+		}
 		out.Restart = bgp.RestartStatus{
-			Negotiated: caps.restart, PeerRestartTime: caps.restartTime, PeerRestarting: caps.restarting,
-			LocalRestarting: true, // every OPEN of ours says so, see restart.go
+			Negotiated: link.theirs.restart, PeerRestartTime: link.theirs.restartTime,
+			PeerRestarting: link.theirs.restarting, LocalRestarting: !link.theirs.restarting,
 		}
-		if out.HoldTime == 0 {
-			out.Keepalive = 0
+		if counted {
+			p.count(seen, link.theirs.restart)
+		}
+	} else {
+		seen = nil
+	}
+	out.Families = s.familyStatus(p, seen, link)
+	return out
+}
+
+// count keeps how many prefixes GoBGP has advertised to a peer.
+func (p *peer) count(seen *api.Peer, endOfRIB bool) {
+	p.counted, p.advertised = true, map[bgp.Family]int{}
+	for _, af := range seen.GetAfiSafis() {
+		n := int(af.GetState().GetAdvertised())
+		if endOfRIB { // it is counted too
+			n--
+		}
+		for _, f := range families {
+			if af.GetConfig().GetFamily().GetAfi() == apiFamily(f).GetAfi() {
+				p.advertised[f] = n
+			}
 		}
 	}
-	deferring := seen.GetGracefulRestart().GetLocalRestarting()
-	if counted && up && !deferring {
-		p.counted, p.advertised = true, map[bgp.Family]int{}
-	}
+}
+
+// familyStatus reports on the families of a session; established is nil when
+// it is not. It needs mu.
+func (s *Speaker) familyStatus(p *peer, established *api.Peer, link linkStatus) []bgp.FamilyStatus {
+	var list []bgp.FamilyStatus
 	for _, f := range families {
-		fs := bgp.FamilyStatus{Family: f, Negotiated: up && caps.families[f]}
-		var needsNextHop int
-		fs.Desired, needsNextHop = s.scope.desired(p.want.Addr, f)
-		if _, why := p.want.NextHop(f, p.extended); needsNextHop > 0 && (up || !p.want.NextHop6.IsValid()) {
+		fs := bgp.FamilyStatus{Family: f, Negotiated: established != nil && link.theirs.families[f], Received: link.received[f]}
+		var needy int
+		fs.Desired, needy = s.scope.desired(p.want.Addr, f)
+		// Whether the peer takes IPv6 next hops is known only in a session.
+		extended := p.extended
+		if established == nil {
+			extended = true
+		}
+		if _, why := p.want.NextHop(f, extended); needy > 0 {
 			fs.Held = why
 		}
-		for _, af := range seen.GetAfiSafis() {
-			if af.GetConfig().GetFamily().GetAfi() != apiFamily(f).GetAfi() {
-				continue
-			}
-			fs.Received = int(af.GetState().GetReceived())
-			if counted && up && !deferring {
-				p.advertised[f] = int(af.GetState().GetAdvertised())
-				if caps.restart { // End-of-RIB was counted too
-					p.advertised[f]--
-				}
-			}
-		}
-		if up && !deferring {
+		if fs.Negotiated {
 			fs.Advertised = p.advertised[f]
+		} else if established != nil && fs.Desired > 0 {
+			fs.Held = fmt.Sprintf("the peer does not have %s switched on for this session", f)
 		}
-		out.Families = append(out.Families, fs)
+		list = append(list, fs)
 	}
-	return out
+	return list
 }
 
 // Advertised returns what was really sent to a peer.
@@ -115,15 +135,14 @@ func (s *Speaker) Advertised(ctx context.Context, peer netip.Addr) ([]bgp.Advert
 	if p == nil {
 		return nil, fmt.Errorf("peer %s: not configured", peer)
 	}
-	seen := s.look(ctx, peer)
-	if stateOf(seen) != bgp.Established || seen.GetGracefulRestart().GetLocalRestarting() {
+	if stateOf(look(ctx, srv, p.inner)) != bgp.Established {
 		return nil, nil
 	}
 	var list []bgp.Advertised
 	for _, f := range families {
 		var bad error
 		err := srv.ListPath(ctx, &api.ListPathRequest{
-			TableType: api.TableType_ADJ_OUT, Name: peer.String(), Family: apiFamily(f), EnableOnlyBinary: true,
+			TableType: api.TableType_ADJ_OUT, Name: p.inner.String(), Family: apiFamily(f), EnableOnlyBinary: true,
 		}, func(d *api.Destination) {
 			prefix, err := netip.ParsePrefix(d.GetPrefix())
 			if err != nil {
@@ -191,44 +210,4 @@ func stateOf(p *api.Peer) bgp.State {
 	case api.PeerState_UNKNOWN, api.PeerState_IDLE:
 	}
 	return bgp.Idle
-}
-
-// capabilities are what a peer announced in its OPEN.
-type capabilities struct {
-	families    map[bgp.Family]bool
-	restart     bool // RFC 4724
-	restarting  bool // its Restart State bit
-	restartTime time.Duration
-	extended    bool // IPv6 next hops for IPv4 unicast (RFC 8950)
-}
-
-// restartState is the Restart State bit (RFC 4724 section 3) as GoBGP has it.
-const restartState = 0x08
-
-func capabilitiesOf(p *api.Peer) capabilities {
-	c := capabilities{families: map[bgp.Family]bool{}}
-	list, err := apiutil.UnmarshalCapabilities(p.GetState().GetRemoteCap())
-	if err != nil {
-		return c
-	}
-	for _, remote := range list {
-		switch remote := remote.(type) {
-		case *packet.CapMultiProtocol:
-			switch remote.CapValue {
-			case packet.RF_IPv4_UC:
-				c.families[bgp.IPv4Unicast] = true
-			case packet.RF_IPv6_UC:
-				c.families[bgp.IPv6Unicast] = true
-			}
-		case *packet.CapGracefulRestart:
-			c.restart = true
-			c.restarting = remote.Flags&restartState != 0
-			c.restartTime = time.Duration(remote.Time) * time.Second
-		case *packet.CapExtendedNexthop:
-			for _, t := range remote.Tuples {
-				c.extended = c.extended || t.NLRIAFI == packet.AFI_IP && t.NLRISAFI == packet.SAFI_UNICAST && t.NexthopAFI == packet.AFI_IP6
-			}
-		}
-	}
-	return c
 }

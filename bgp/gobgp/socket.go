@@ -1,154 +1,101 @@
 package gobgp
 
 import (
+	"net"
 	"net/netip"
-	"os"
-	"slices"
-	"strconv"
-	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"netctl/bgp"
 )
 
-// GoBGP keeps its sockets to itself, and closes a session only with a
-// NOTIFICATION. They are in the file table of this process, though.
+// maxTTL is what GTSM peers expect (RFC 5082 section 3).
+const maxTTL = 255
 
-// A socket is a TCP socket of this process, by a file descriptor of our own:
-// whatever GoBGP does with its own meanwhile, this one stays the same socket.
-type socket struct {
-	fd            int
-	local, remote netip.AddrPort // remote is zero for a listener
-	listening     bool
+// ttls returns the TTL that packets to p are sent with and the smallest that
+// packets from it may have; 0 leaves the kernel's default. A peer of another
+// AS is on a link of ours unless configured otherwise.
+func ttls(p bgp.Peer, asn uint32) (out, in int) {
+	switch {
+	case p.TTLSecurity > 0:
+		return maxTTL, int(p.TTLSecurity)
+	case p.ASN == asn:
+		return 0, 0
+	case p.Multihop > 0:
+		return int(p.Multihop), 0
+	}
+	return 1, 0
 }
 
-// eachSocket calls do for the TCP sockets of this process.
-func eachSocket(do func(socket)) {
-	entries, err := os.ReadDir("/proc/self/fd")
+// setTTLs sets the TTLs of a socket.
+func setTTLs(fd int, v4 bool, out, in int) error {
+	level, hops, least := unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, unix.IPV6_MINHOPCOUNT
+	if v4 {
+		level, hops, least = unix.IPPROTO_IP, unix.IP_TTL, unix.IP_MINTTL
+	}
+	if out > 0 {
+		if err := unix.SetsockoptInt(fd, level, hops, out); err != nil {
+			return err
+		}
+	}
+	if in > 0 {
+		return unix.SetsockoptInt(fd, level, least, in)
+	}
+	return nil
+}
+
+// setPassword sets the TCP MD5 key (RFC 2385) of a socket for segments from
+// and to a; the empty password removes it.
+func setPassword(fd int, a netip.Addr, password string) error {
+	key := unix.TCPMD5Sig{Keylen: uint16(len(password))}
+	copy(key.Key[:], password)
+	if a.Is4() {
+		key.Addr.Family = unix.AF_INET
+		copy(key.Addr.Data[2:], a.AsSlice()) // after the port
+	} else {
+		key.Addr.Family = unix.AF_INET6
+		copy(key.Addr.Data[6:], a.AsSlice()) // after port and flow
+	}
+	err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &key)
+	if err == unix.ENOENT && password == "" { //nolint:errorlint // an errno
+		return nil // there was none
+	}
+	return err
+}
+
+// control runs do on the file descriptor of a connection or listener.
+func control(c syscall.Conn, do func(fd int) error) error {
+	raw, err := c.SyscallConn()
 	if err != nil {
-		return
+		return err
 	}
-	for _, e := range entries {
-		target, err := os.Readlink("/proc/self/fd/" + e.Name())
-		if err != nil || !strings.HasPrefix(target, "socket:") {
-			continue
-		}
-		n, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		fd, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
-		if err != nil {
-			continue
-		}
-		if s, ok := describe(fd); ok {
-			do(s)
-		}
-		_ = unix.Close(fd)
-	}
+	return controlRaw(raw, do)
 }
 
-// describe looks at a file descriptor; ok is false when it is not a TCP
-// socket.
-func describe(fd int) (s socket, ok bool) {
-	if p, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); err != nil || p != unix.IPPROTO_TCP {
-		return socket{}, false
+func controlRaw(raw syscall.RawConn, do func(fd int) error) error {
+	var err error
+	if cerr := raw.Control(func(fd uintptr) { err = do(int(fd)) }); cerr != nil {
+		return cerr
 	}
-	s.fd = fd
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		return socket{}, false
-	}
-	s.local = addrPort(name)
-	if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && n == 1 {
-		s.listening = true
-	} else if name, err := unix.Getpeername(fd); err == nil {
-		s.remote = addrPort(name)
-	}
-	return s, s.local.IsValid()
+	return err
 }
 
-func addrPort(sa unix.Sockaddr) netip.AddrPort {
-	switch sa := sa.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))
-	}
-	return netip.AddrPort{}
-}
-
-// eachSession calls do for the connections with peers, given with the ports
-// that we connect to.
-func eachSession(peers map[netip.Addr]uint16, listen []netip.AddrPort, do func(socket)) {
-	eachSocket(func(s socket) {
-		for a, port := range peers {
-			accepted := slices.ContainsFunc(listen, func(l netip.AddrPort) bool { return l.Port() == s.local.Port() })
-			if a.WithZone("") == s.remote.Addr() && (s.remote.Port() == port || accepted) {
-				do(s)
-			}
-		}
+// unacknowledged returns how many bytes of a connection the peer's kernel has
+// not acknowledged yet.
+func unacknowledged(c *net.TCPConn) int {
+	n := 0
+	_ = control(c, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		return err
 	})
+	return n
 }
 
-// cutSessions ends the connections with peers in both directions at once. What
-// was written before still arrives; nothing can be written any more.
-func cutSessions(peers map[netip.Addr]uint16, listen []netip.AddrPort) {
-	eachSession(peers, listen, func(s socket) { _ = unix.Shutdown(s.fd, unix.SHUT_RDWR) })
-}
-
-// unacknowledged counts the bytes that peers have not acknowledged yet.
-func unacknowledged(peers map[netip.Addr]uint16, listen []netip.AddrPort) int {
-	sum := 0
-	eachSession(peers, listen, func(s socket) {
-		if n, err := unix.IoctlGetInt(s.fd, unix.SIOCOUTQ); err == nil {
-			sum += n
-		}
-	})
-	return sum
-}
-
-// eachListener calls do for the listeners of the speaker.
-func eachListener(listen []netip.AddrPort, do func(socket)) {
-	eachSocket(func(s socket) {
-		if s.listening && slices.Contains(listen, s.local) {
-			do(s)
-		}
-	})
-}
-
-// closeListeners refuses new connections.
-func closeListeners(listen []netip.AddrPort) {
-	eachListener(listen, func(s socket) { _ = unix.Shutdown(s.fd, unix.SHUT_RDWR) })
-}
-
-// clearPassword lets a peer connect without TCP MD5 (RFC 2385) again.
-func clearPassword(a netip.Addr, listen []netip.AddrPort) {
-	eachListener(listen, func(s socket) {
-		if s.local.Addr().Is4() != a.Is4() {
-			return
-		}
-		key := unix.TCPMD5Sig{}
-		ip := a.AsSlice()
-		if a.Is4() {
-			key.Addr.Family = unix.AF_INET
-			copy(key.Addr.Data[2:], ip)
-		} else {
-			key.Addr.Family = unix.AF_INET6
-			copy(key.Addr.Data[6:], ip)
-		}
-		_ = unix.SetsockoptTCPMD5Sig(s.fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &key)
-	})
-}
-
-// ports lists the peers and the ports that we connect to. It needs mu.
-func (s *Speaker) ports() map[netip.Addr]uint16 {
-	ports := make(map[netip.Addr]uint16, len(s.peers))
-	for a, p := range s.peers {
-		if p.state == bgp.Established || p.added {
-			ports[a] = p.used.Port
-		}
+// tcpNetwork is the network of an address, as package net calls it.
+func tcpNetwork(a netip.Addr) string {
+	if a.Is4() {
+		return "tcp4"
 	}
-	return ports
+	return "tcp6"
 }

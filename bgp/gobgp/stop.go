@@ -51,8 +51,8 @@ func (s *Speaker) Stop(ctx context.Context, m bgp.StopMode, text string) error {
 	}
 	if s.cancel != nil {
 		s.cancel()
-		s.tasks.Wait()
 	}
+	s.tasks.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ch := range s.watchers {
@@ -67,7 +67,7 @@ func (s *Speaker) withdraw(ctx context.Context, text string) error {
 		return fmt.Errorf("withdraw all paths: %w", err)
 	}
 	s.mu.Lock()
-	s.bulk.at = time.Now()
+	s.bulk = time.Now()
 	s.mu.Unlock()
 	drain, cancel := context.WithTimeout(ctx, drainTimeout)
 	err := s.flush(drain)
@@ -78,7 +78,7 @@ func (s *Speaker) withdraw(ctx context.Context, text string) error {
 	for _, a := range s.established(ctx) {
 		e := s.srv.ShutdownPeer(ctx, &api.ShutdownPeerRequest{Address: a.String(), Communication: clip(text)})
 		if e != nil {
-			err = errors.Join(err, fmt.Errorf("shut down session with %s: %w", a, e))
+			err = errors.Join(err, fmt.Errorf("shut down a session: %w", e))
 		}
 	}
 	for len(s.established(ctx)) > 0 {
@@ -89,12 +89,12 @@ func (s *Speaker) withdraw(ctx context.Context, text string) error {
 	return err
 }
 
-// established lists the peers with a session.
+// established lists the peers with a session, as GoBGP knows them.
 func (s *Speaker) established(ctx context.Context) []netip.Addr {
 	var list []netip.Addr
 	_ = s.srv.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
 		a, err := netip.ParseAddr(p.GetConf().GetNeighborAddress())
-		if err == nil && a != anchorAddr && stateOf(p) == bgp.Established {
+		if err == nil && stateOf(p) == bgp.Established {
 			list = append(list, a)
 		}
 	})
@@ -135,36 +135,37 @@ const (
 	quietTime    = 20 * time.Millisecond
 	quietPerPath = 5 * time.Microsecond
 	bulkTime     = 10 * time.Second
+	bulkPaths    = 1000
 )
 
-// flush waits until sessions have told their tables, the count of messages has
-// not changed for a while, and nothing is unacknowledged.
+// flush waits until no UPDATE has been sent for a while and nothing is
+// unacknowledged.
 func (s *Speaker) flush(ctx context.Context) error {
 	var last uint64
-	var since time.Time
+	since := time.Now()
 	for {
 		s.mu.Lock()
-		srv, ports, listen := s.srv, s.ports(), s.listen
+		links := make([]*link, 0, len(s.peers))
+		var sent uint64
+		for _, p := range s.peers {
+			if p.link != nil {
+				links = append(links, p.link)
+				sent += p.counters.sent.Load()
+			}
+		}
 		quiet := quietTime
-		if time.Since(s.bulk.at) < bulkTime {
+		if time.Since(s.bulk) < bulkTime {
 			quiet += time.Duration(len(s.scope.paths)) * quietPerPath
 		}
 		s.mu.Unlock()
-		var sent uint64
-		deferring := false
-		err := srv.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
-			if stateOf(p) == bgp.Established {
-				sent += p.GetState().GetMessages().GetSent().GetUpdate()
-				deferring = deferring || p.GetGracefulRestart().GetLocalRestarting()
-			}
-		})
-		if err != nil {
-			return fmt.Errorf("flush: %w", err)
+		waiting := 0
+		for _, l := range links {
+			waiting += l.waiting()
 		}
-		if sent != last || since.IsZero() || deferring {
+		if sent != last || waiting > 0 {
 			last, since = sent, time.Now()
 		}
-		if time.Since(since) >= quiet && unacknowledged(ports, listen) == 0 {
+		if time.Since(since) >= quiet {
 			return nil
 		}
 		if err := pause(ctx, 2*time.Millisecond); err != nil {
@@ -193,12 +194,12 @@ func (s *Speaker) Reset(ctx context.Context, a netip.Addr) error {
 		return errStopped
 	case p == nil:
 		return fmt.Errorf("peer %s: not configured", a)
-	case !p.added:
+	case p.link == nil:
 		return s.addPeer(ctx, p)
 	case p.state != bgp.Established:
-		return s.rearm(ctx, p)
+		return s.cut(ctx, p, "")
 	}
-	if err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: a.String()}); err != nil {
+	if err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: p.inner.String()}); err != nil {
 		return fmt.Errorf("reset peer %s: %w", a, err)
 	}
 	return nil

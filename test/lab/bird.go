@@ -128,6 +128,9 @@ func (r *BIRD) config() string {
 		if n.HoldTime > 0 {
 			p("  hold time %d;", int(n.HoldTime/time.Second))
 		}
+		if r.cfg.Restarts {
+			p("  graceful restart on;")
+		}
 		channel := "import all; export none;"
 		if n.Announce {
 			channel = "import all; export all; next hop self;"

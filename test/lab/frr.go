@@ -42,18 +42,18 @@ func (r *FRR) NS() *NS { return r.ns }
 func (r *FRR) Protocol() string { return "bgp" }
 
 // Start runs zebra and bgpd.
-func (r *FRR) Start() { r.start() }
+func (r *FRR) Start() {
+	r.ns.Lab.Helper()
+	writeFile(r.ns.Lab, filepath.Join(r.dir, "zebra.conf"), "log file "+r.dir+"/zebra.log\n")
+	r.run("zebra")
+	r.Resume()
+}
 
-// Resume runs zebra and bgpd after Kill. Zebra keeps the routes that it finds
-// in the kernel for a minute, so that bgpd can take them over.
-func (r *FRR) Resume() { r.start("-K", "60") }
-
-func (r *FRR) start(zebraArgs ...string) {
+// Resume runs bgpd.
+func (r *FRR) Resume() {
 	l := r.ns.Lab
 	l.Helper()
-	writeFile(l, filepath.Join(r.dir, "zebra.conf"), "log file "+r.dir+"/zebra.log\n")
 	writeFile(l, filepath.Join(r.dir, "bgpd.conf"), r.config())
-	r.run("zebra", zebraArgs...)
 	r.run("bgpd")
 	l.Eventually(30*time.Second, "bgpd of "+r.ns.Name, func() error {
 		_, err := r.VTYSH("show bgp summary")
@@ -62,7 +62,7 @@ func (r *FRR) start(zebraArgs ...string) {
 }
 
 // run starts one daemon and waits for its control socket.
-func (r *FRR) run(name string, args ...string) {
+func (r *FRR) run(name string) {
 	l := r.ns.Lab
 	l.Helper()
 	sock := filepath.Join(r.dir, name+".vty")
@@ -70,10 +70,9 @@ func (r *FRR) run(name string, args ...string) {
 	if name == "zebra" {
 		_ = os.Remove(filepath.Join(r.dir, "zserv.api"))
 	}
-	p := r.ns.Start(frrDir+name, append([]string{
+	p := r.ns.Start(frrDir+name,
 		"-i", filepath.Join(r.dir, name+".pid"), "-z", filepath.Join(r.dir, "zserv.api"),
-		"--vty_socket", r.dir, "-P", "0", "-f", filepath.Join(r.dir, name+".conf"),
-	}, args...)...)
+		"--vty_socket", r.dir, "-P", "0", "-f", filepath.Join(r.dir, name+".conf"))
 	r.daemon[name] = p
 	l.Eventually(30*time.Second, name+" of "+r.ns.Name, func() error {
 		if p.Exited() {
@@ -98,15 +97,14 @@ func (r *FRR) Stop() {
 	}
 }
 
-// Kill ends the daemons with SIGKILL, zebra first so that it keeps the routes.
+// Kill ends bgpd with SIGKILL. Zebra keeps its routes for as long as they were
+// promised to stay, if bgpd restarts gracefully.
 func (r *FRR) Kill() {
 	r.ns.Lab.Helper()
-	for _, name := range []string{"zebra", "bgpd"} {
-		if p := r.daemon[name]; p != nil {
-			p.Signal(syscall.SIGKILL)
-			_ = p.Wait(30 * time.Second)
-			delete(r.daemon, name)
-		}
+	if p := r.daemon["bgpd"]; p != nil {
+		p.Signal(syscall.SIGKILL)
+		_ = p.Wait(30 * time.Second)
+		delete(r.daemon, "bgpd")
 	}
 }
 
@@ -141,6 +139,10 @@ func (r *FRR) config() string {
 	p(&b, "router bgp %d", r.cfg.ASN)
 	p(&b, " bgp router-id %s", r.cfg.ID)
 	p(&b, " bgp log-neighbor-changes")
+	if r.cfg.Restarts {
+		p(&b, " bgp graceful-restart")
+		p(&b, " bgp graceful-restart preserve-fw-state")
+	}
 	p(&b, " no bgp ebgp-requires-policy")
 	p(&b, " no bgp network import-check")
 	p(&b, " no bgp default ipv4-unicast")

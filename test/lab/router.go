@@ -16,12 +16,13 @@ type Router interface {
 	NS() *NS
 	// Start runs it from scratch, and returns when it can be asked.
 	Start()
-	// Resume runs it after Kill. It restarts gracefully: routes that it had in
-	// the kernel stay until its peers have told it again.
+	// Resume runs it after Kill. It restarts gracefully when its configuration
+	// says so: routes that it had in the kernel stay until its peers have told
+	// it again.
 	Resume()
 	// Stop ends it in an orderly way; its routes leave the kernel.
 	Stop()
-	// Kill ends it as a crash would; its routes stay in the kernel.
+	// Kill ends it as a crash would, without a word to anybody.
 	Kill()
 	// Table returns what it has learned over BGP, of both families.
 	Table() (map[netip.Prefix]Route, error)
@@ -46,7 +47,10 @@ type RouterConfig struct {
 	ASN   uint32
 	ID    netip.Addr
 	Peers []RouterPeer
-	Raw   string // lines in the router's own language, added at the end
+	// Restarts makes the router keep its own routes over Kill and Resume
+	// (RFC 4724 section 4.1), which is more than to help others.
+	Restarts bool
+	Raw      string // lines in the router's own language, added at the end
 }
 
 // A RouterPeer configures one neighbour of a router.

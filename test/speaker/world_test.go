@@ -35,6 +35,7 @@ type world struct {
 	routers []*router
 	config  bgp.Config
 	agent   *agent
+	fresh   int // paths made by replace
 }
 
 // A router is a peer of the speaker.
@@ -172,5 +173,46 @@ func (w *world) mustNotLose(what string, since time.Time) {
 		if lost := r.mon.Withdrawn(since, func(p netip.Prefix) bool { return still[p] }); len(lost) > 0 {
 			w.t.Errorf("%s: %s dropped %d paths, from %s to %s", what, r.NS().Name, len(lost), lost[0], lost[len(lost)-1])
 		}
+	}
+}
+
+// replace takes the first path of each family out of the configuration and
+// puts a new one in.
+func (w *world) replace() {
+	w.fresh++
+	for _, f := range []func(int) netip.Prefix{prefix4, prefix6} {
+		add := bgp.Path{Prefix: f(1<<15 + w.fresh), Peers: w.everybody()}
+		first := slices.IndexFunc(w.config.Paths, func(p bgp.Path) bool { return bgp.FamilyOf(p.Prefix) == bgp.FamilyOf(add.Prefix) })
+		w.config.Paths = append(slices.Delete(slices.Clone(w.config.Paths), first, first+1), add)
+	}
+	slices.SortFunc(w.config.Paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+}
+
+// waitExact waits until the kernel of every router has exactly the prefixes
+// that it should hear.
+func (w *world) waitExact(what string, timeout time.Duration) {
+	w.Helper()
+	for _, r := range w.routers {
+		want := map[netip.Prefix]bool{}
+		for _, p := range w.config.Paths {
+			if p.Peers.Contains(r.addr) {
+				want[p.Prefix] = true
+			}
+		}
+		w.Eventually(timeout, what+": routes of "+r.NS().Name, func() error {
+			have, err := r.NS().Routes(r.Protocol())
+			if err != nil {
+				return err
+			}
+			for p := range have {
+				if !want[p] {
+					return fmt.Errorf("still has %s, and %d routes for %d", p, len(have), len(want))
+				}
+			}
+			if len(have) != len(want) {
+				return fmt.Errorf("%d routes for %d", len(have), len(want))
+			}
+			return nil
+		})
 	}
 }

@@ -1,0 +1,302 @@
+package gobgp
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"netctl/bgp"
+)
+
+// A link is the connection with one peer: it dials the peer, takes the
+// connections that the peer makes, and hands one at a time to a relay.
+type link struct {
+	asn      uint32
+	inner    inner
+	counters *counters
+	changed  func()     // there is something new to look at
+	opened   func(open) // the peer has sent its OPEN, which GoBGP will see next
+
+	offers chan *net.TCPConn
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex
+	peer    bgp.Peer // for the next connection
+	closing bool
+	relay   *relay // the present one
+	dialing bool
+	why     string // why the last session or attempt ended
+}
+
+// Timing of connections.
+const (
+	dialTimeout  = 3 * time.Second
+	retryAfter   = time.Second           // and up to as much again
+	returnAfter  = 50 * time.Millisecond // from the end of an established session
+	refusedAfter = 3 * time.Second       // from the end of one that was never established
+	farewell     = time.Second           // for the peer to take note of a NOTIFICATION
+)
+
+// start starts to connect with the peer.
+func (l *link) start() {
+	var ctx context.Context
+	ctx, l.cancel = context.WithCancel(context.Background())
+	l.offers, l.done = make(chan *net.TCPConn, 1), make(chan struct{})
+	go l.run(ctx)
+}
+
+// use changes the configuration of the next connection.
+func (l *link) use(p bgp.Peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.peer = p
+}
+
+// config is the configuration of the next connection.
+func (l *link) config() bgp.Peer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.peer
+}
+
+// run keeps a session going until ctx is done or finish is called.
+func (l *link) run(ctx context.Context) {
+	defer close(l.done)
+	defer func() {
+		select {
+		case c := <-l.offers:
+			_ = c.Close()
+		default:
+		}
+	}()
+	var wait time.Duration
+	for {
+		peer, conn := l.connect(ctx, wait)
+		if conn == nil {
+			return
+		}
+		r := newRelay(l, peer, conn)
+		l.mu.Lock()
+		l.relay = r
+		closing := l.closing
+		l.mu.Unlock()
+		if closing {
+			_ = conn.Close()
+			return
+		}
+		why := r.run(ctx)
+		l.mu.Lock()
+		l.relay = nil
+		l.note(why)
+		closing = l.closing
+		l.mu.Unlock()
+		l.changed()
+		if closing {
+			return
+		}
+		wait = refusedAfter
+		if r.established() {
+			wait = returnAfter
+		}
+	}
+}
+
+// note keeps why an attempt failed. It needs mu.
+func (l *link) note(why string) {
+	if why != "" {
+		l.why = why
+	}
+}
+
+// connect returns the next connection with the peer, or nil when there will be
+// none. It waits before it dials; connections of the peer are taken at any
+// time.
+func (l *link) connect(ctx context.Context, wait time.Duration) (bgp.Peer, *net.TCPConn) {
+	peer := l.config()
+	dialed := make(chan *net.TCPConn)
+	dctx, cancel := context.WithCancel(ctx)
+	var dialer sync.WaitGroup
+	defer dialer.Wait()
+	defer cancel()
+	if !peer.Passive {
+		dialer.Add(1)
+		go func() {
+			defer dialer.Done()
+			l.dial(dctx, peer, wait, dialed)
+		}()
+	}
+	select {
+	case <-ctx.Done():
+		return peer, nil
+	case c := <-l.offers:
+		return peer, c
+	case c := <-dialed:
+		return peer, c
+	}
+}
+
+// dial tries to connect until it succeeds or ctx is done.
+func (l *link) dial(ctx context.Context, peer bgp.Peer, wait time.Duration, dialed chan<- *net.TCPConn) {
+	for ; pause(ctx, wait) == nil; wait = retryAfter + rand.N(retryAfter) {
+		l.setDialing(true)
+		c, err := l.dialOnce(ctx, peer)
+		l.setDialing(false)
+		if err == nil {
+			select {
+			case dialed <- c:
+			case <-ctx.Done():
+				_ = c.Close()
+			}
+			return
+		}
+		if ctx.Err() == nil {
+			l.mu.Lock()
+			l.note(dialError(peer, local(peer), err))
+			l.mu.Unlock()
+			l.changed()
+		}
+	}
+}
+
+func (l *link) setDialing(d bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.dialing = d
+}
+
+// local is our end of a connection, if it is not the kernel's choice.
+func local(p bgp.Peer) netip.Addr {
+	if p.LocalAddr.IsValid() {
+		return p.LocalAddr
+	}
+	return p.Source
+}
+
+func (l *link) dialOnce(ctx context.Context, p bgp.Peer) (*net.TCPConn, error) {
+	out, in := ttls(p, l.asn)
+	d := net.Dialer{
+		Timeout: dialTimeout,
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			return controlRaw(raw, func(fd int) error {
+				if p.Password != "" {
+					if err := setPassword(fd, p.Addr, string(p.Password)); err != nil {
+						return err
+					}
+				}
+				return setTTLs(fd, p.Addr.Is4(), out, in)
+			})
+		},
+	}
+	d.SetMultipathTCP(false) // it has no TCP MD5
+	if a := local(p); a.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, 0))
+	}
+	c, err := d.DialContext(ctx, tcpNetwork(p.Addr), netip.AddrPortFrom(p.Addr, p.Port).String())
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil, errors.New("not a TCP connection")
+	}
+	return tcp, nil
+}
+
+// offer takes a connection that the peer has made. One that comes while a
+// session is established means that the peer has lost it without us noticing,
+// and takes its place (RFC 4724 section 4.2). Otherwise the first connection
+// wins.
+func (l *link) offer(c *net.TCPConn) {
+	p := l.config()
+	out, in := ttls(p, l.asn)
+	at := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	if p.LocalAddr.IsValid() && at != p.LocalAddr {
+		l.mu.Lock()
+		l.note("the peer connects to " + at.String() + ", but " + p.LocalAddr.String() + " is configured as our end of the session")
+		l.mu.Unlock()
+		l.changed()
+		_ = c.Close()
+		return
+	}
+	if err := control(c, func(fd int) error { return setTTLs(fd, p.Addr.Is4(), out, in) }); err != nil {
+		_ = c.Close()
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.relay != nil && !l.relay.established() || l.closing {
+		_ = c.Close()
+		return
+	}
+	select {
+	case l.offers <- c:
+		if l.relay != nil {
+			l.relay.abandon("the peer connected anew")
+		}
+	default:
+		_ = c.Close()
+	}
+}
+
+// abort ends the connection at once. Nothing is said to the peer.
+func (l *link) abort() {
+	l.mu.Lock()
+	l.closing = true
+	l.mu.Unlock()
+	l.cancel()
+}
+
+// finish ends the link when the session has ended, which is about to happen:
+// what has been written to it still gets through.
+func (l *link) finish() {
+	l.mu.Lock()
+	l.closing = true
+	idle := l.relay == nil
+	l.mu.Unlock()
+	if !idle {
+		select {
+		case <-l.done:
+		case <-time.After(2 * farewell):
+		}
+	}
+	l.cancel()
+	<-l.done
+}
+
+// A linkStatus is what a link knows about its session.
+type linkStatus struct {
+	dialing  bool
+	local    netip.Addr
+	theirs   open
+	why      string
+	received map[bgp.Family]int
+}
+
+func (l *link) status() linkStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := linkStatus{dialing: l.dialing, why: l.why}
+	if r := l.relay; r != nil {
+		s.local = r.outer.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		s.theirs = r.theirs()
+		s.received = r.receivedPrefixes()
+	}
+	return s
+}
+
+// waiting counts the bytes that are on their way to the peer.
+func (l *link) waiting() int {
+	l.mu.Lock()
+	r := l.relay
+	l.mu.Unlock()
+	if r == nil {
+		return 0
+	}
+	return r.waiting()
+}

@@ -1,0 +1,312 @@
+package gobgp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"netctl/bgp"
+)
+
+// A relay carries one connection with a peer to GoBGP and back, message by
+// message. It is where the wire and GoBGP are kept apart:
+//
+//   - Our OPEN gets the restart bits that a helper needs (restart.go), and the
+//     hold time 0, which GoBGP cannot say.
+//   - The peer's OPEN is seen before GoBGP sees it, so that the export policy
+//     suits the session before the first path is sent.
+//   - UPDATEs of the peer end here. We take no routes from peers, so they need
+//     neither memory nor GoBGP's parser, whatever is in them.
+//   - NOTIFICATIONs of both sides are read for the operator.
+type relay struct {
+	link  *link
+	peer  bgp.Peer
+	outer *net.TCPConn // to the peer
+
+	opened chan struct{} // closed when the peer's OPEN has been read
+
+	pending      atomic.Int64 // bytes read from GoBGP and not yet written
+	in4, in6     atomic.Int64 // prefixes that the peer announced
+	heard, spoke atomic.Bool  // a KEEPALIVE went in, and out
+
+	mu     sync.Mutex
+	inside *net.TCPConn // to GoBGP
+	remote open
+	why    string
+	over   bool
+}
+
+// An inner is GoBGP's end of a session: the loopback address by which it knows
+// the peer, where it listens, and the TCP MD5 key that keeps everybody else in
+// this host away from there.
+type inner struct {
+	addr   netip.Addr
+	server netip.AddrPort
+	secret string
+}
+
+// bufferSize suits the many small messages of a table.
+const bufferSize = 64 << 10
+
+func newRelay(l *link, p bgp.Peer, outer *net.TCPConn) *relay {
+	return &relay{link: l, peer: p, outer: outer, opened: make(chan struct{})}
+}
+
+// run carries messages until the session ends, and returns why it did; nothing
+// when it ended because we wanted it to.
+func (r *relay) run(ctx context.Context) string {
+	stop := context.AfterFunc(ctx, func() { r.abandon("") })
+	defer stop()
+	inside, err := r.dialInside(ctx)
+	if err != nil {
+		r.abandon(fmt.Sprintf("the speaker did not take the connection: %v", err))
+		return r.reason()
+	}
+	var inward sync.WaitGroup
+	inward.Add(1)
+	go func() {
+		defer inward.Done()
+		r.inward(inside)
+		// GoBGP takes an end without a word for what it is.
+		_ = inside.Close()
+	}()
+	r.outward(bufio.NewReaderSize(inside, bufferSize))
+	// GoBGP has finished. The peer is given time to read its last words;
+	// closing with unread input would reset the connection instead.
+	_ = r.outer.CloseWrite()
+	_ = r.outer.SetReadDeadline(time.Now().Add(farewell))
+	inward.Wait()
+	r.abandon("")
+	return r.reason()
+}
+
+// dialInside connects to GoBGP as the peer. GoBGP hangs up while it gets over
+// the session before, so the connection counts when its OPEN is there.
+func (r *relay) dialInside(ctx context.Context) (*net.TCPConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	in := r.link.inner
+	d := net.Dialer{
+		LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(in.addr, 0)),
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			return controlRaw(raw, func(fd int) error { return setPassword(fd, in.server.Addr(), in.secret) })
+		},
+	}
+	d.SetMultipathTCP(false)
+	for {
+		c, err := d.DialContext(ctx, "tcp4", in.server.String())
+		if err == nil {
+			tcp := c.(*net.TCPConn)
+			if err = r.take(tcp); err == nil {
+				return tcp, nil
+			}
+		}
+		if perr := pause(ctx, 5*time.Millisecond); perr != nil {
+			return nil, errors.Join(perr, err)
+		}
+	}
+}
+
+// take makes c the connection with GoBGP if there is something to read on it.
+func (r *relay) take(c *net.TCPConn) error {
+	raw, err := c.SyscallConn()
+	if err == nil {
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		n, perr := 0, error(nil)
+		err = raw.Read(func(fd uintptr) bool {
+			var b [1]byte
+			n, _, perr = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK)
+			return !errors.Is(perr, unix.EAGAIN)
+		})
+		if err == nil {
+			err = perr
+		}
+		if err == nil && n == 0 {
+			err = io.EOF
+		}
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over && err == nil {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		_ = c.Close()
+		return err
+	}
+	r.inside = c
+	return nil
+}
+
+// inward carries what the peer says to GoBGP.
+func (r *relay) inward(inside io.Writer) {
+	in := bufio.NewReaderSize(r.outer, bufferSize)
+	buf := make([]byte, maxMessage)
+	var alive time.Time
+	for {
+		m, err := readMessage(in, buf)
+		if err != nil {
+			r.fail(lost(err, r.established(), r.peer))
+			return
+		}
+		switch m.kind() {
+		case msgOpen:
+			o, err := parseOpen(m)
+			if err != nil {
+				r.fail(lost(err, false, r.peer))
+				return
+			}
+			if r.peer.HoldTime == 0 {
+				setHoldTime(m, 0)
+			}
+			r.learn(o)
+		case msgUpdate:
+			r.link.counters.received.Add(1)
+			n4, n6 := announcements(m)
+			r.in4.Add(int64(n4))
+			r.in6.Add(int64(n6))
+			// It shows that the peer lives, which GoBGP wants to know now
+			// and then.
+			if time.Since(alive) < time.Second {
+				continue
+			}
+			m = keepalive
+		case msgNotification:
+			r.fail(told(m, r.peer, r.link.asn))
+		case msgKeepalive:
+			r.heard.Store(true)
+		}
+		if m.kind() == msgKeepalive {
+			alive = time.Now()
+		}
+		if _, err := inside.Write(m); err != nil {
+			return // GoBGP has hung up: outward knows why
+		}
+	}
+}
+
+// learn keeps the peer's OPEN and has the export policy made for it.
+func (r *relay) learn(o open) {
+	r.mu.Lock()
+	first := r.remote.families == nil
+	r.remote = o
+	r.mu.Unlock()
+	if first {
+		r.link.opened(o)
+		close(r.opened)
+	}
+}
+
+// outward carries what GoBGP says to the peer.
+func (r *relay) outward(in *bufio.Reader) {
+	out := bufio.NewWriterSize(r.outer, bufferSize)
+	buf := make([]byte, maxMessage)
+	for {
+		if !whole(in) {
+			if err := out.Flush(); err != nil {
+				r.abandon(lost(err, r.established(), r.peer))
+				return
+			}
+			r.pending.Store(0)
+		}
+		m, err := readMessage(in, buf)
+		if err != nil {
+			return
+		}
+		r.pending.Add(int64(len(m)))
+		switch m.kind() {
+		case msgOpen:
+			r.restartBits(m)
+			if r.peer.HoldTime == 0 {
+				setHoldTime(m, 0)
+			}
+		case msgUpdate:
+			r.link.counters.sent.Add(1)
+		case msgNotification:
+			r.fail(said(m, r.peer, r.theirs()))
+		case msgKeepalive:
+			r.spoke.Store(true)
+		}
+		if _, err := out.Write(m); err != nil {
+			r.abandon(lost(err, r.established(), r.peer))
+			return
+		}
+	}
+}
+
+// whole reports whether the next message can be read without waiting.
+func whole(in *bufio.Reader) bool {
+	if in.Buffered() < headerSize {
+		return false
+	}
+	h, err := in.Peek(headerSize)
+	return err == nil && in.Buffered() >= int(h[16])<<8|int(h[17])
+}
+
+// fail keeps the first reason for the end of the session.
+func (r *relay) fail(why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.why == "" && !r.over {
+		r.why = why
+	}
+}
+
+// abandon ends both connections at once, and says nothing to the peer.
+func (r *relay) abandon(why string) {
+	r.fail(why)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	_ = r.outer.Close()
+	if r.inside != nil {
+		_ = r.inside.Close()
+	}
+}
+
+func (r *relay) reason() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.why
+}
+
+// theirs is the OPEN of the peer.
+func (r *relay) theirs() open {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.remote
+}
+
+// established reports whether both sides have confirmed the session.
+func (r *relay) established() bool { return r.heard.Load() && r.spoke.Load() }
+
+func (r *relay) receivedPrefixes() map[bgp.Family]int {
+	return map[bgp.Family]int{bgp.IPv4Unicast: int(r.in4.Load()), bgp.IPv6Unicast: int(r.in6.Load())}
+}
+
+// waiting counts the bytes that GoBGP has written and the peer's kernel has
+// not acknowledged.
+func (r *relay) waiting() int {
+	n := int(r.pending.Load()) + unacknowledged(r.outer)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.inside != nil {
+		_ = control(r.inside, func(fd int) error {
+			queued, err := unix.IoctlGetInt(fd, unix.SIOCINQ)
+			n += queued
+			return err
+		})
+	}
+	return n
+}
