@@ -14,7 +14,7 @@ import (
 
 // bgp returns the commands for the speaker.
 func (a *app) bgp() *cobra.Command {
-	return group("bgp", "Look at the BGP speaker", "", a.bgpStatus(), a.bgpPeers(), a.bgpRoutes(), a.bgpReset())
+	return group("bgp", "Look at the BGP speaker", "", a.bgpStatus(), a.bgpPeers(), a.bgpRoutes(), a.bgpExplain(), a.bgpReset())
 }
 
 func (a *app) bgpStatus() *cobra.Command {

@@ -42,6 +42,7 @@ type app struct {
 	System
 	dir, socket, target string
 	wait                time.Duration
+	dryRun              bool
 }
 
 // Run runs the command with the given arguments, those after its name, and
@@ -61,7 +62,7 @@ func (a *app) root() *cobra.Command {
 It talks to the daemon netctld through a unix socket in the daemon's directory.
 The exit status is 0 on success, 1 when something failed, 2 when the command
 line is wrong and 3 when the daemon cannot be reached.`,
-		a.network(), a.config(), a.bgp(), a.shutdown(), a.monitor(), a.version(), a.completion())
+		a.network(), a.config(), a.bgp(), a.plan(), a.shutdown(), a.monitor(), a.version(), a.completion())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -96,6 +97,9 @@ func (a *app) client() *client.Client {
 	if a.target != "" {
 		c = c.Target(a.target)
 	}
+	if a.dryRun {
+		c = c.DryRun(a.showPlan)
+	}
 	return c
 }
 
@@ -105,8 +109,9 @@ func (a *app) addTarget(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// addWait gives a command that writes the flag --wait.
+// addWait gives a command that writes the flags --wait and --dry-run.
 func (a *app) addWait(cmd *cobra.Command) *cobra.Command {
+	a.addDryRun(cmd)
 	cmd.Flags().DurationVar(&a.wait, "wait", defaultWait, "how long to wait for the change to take effect, 0 to not wait")
 	return cmd
 }
@@ -119,8 +124,12 @@ func (a *app) applied(ctx context.Context, c *client.Client, revision int64) err
 	return c.WaitApplied(ctx, revision, a.wait)
 }
 
-// say prints a line for the user who watches.
+// say prints a line for the user who watches. A dry run has nothing to say:
+// nothing was done.
 func (a *app) say(format string, args ...any) error {
+	if a.dryRun {
+		return nil
+	}
 	_, err := fmt.Fprintf(a.Out, format+"\n", args...)
 	return err
 }

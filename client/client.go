@@ -38,8 +38,11 @@ type Client struct {
 	address string // as the user knows it
 	base    string // URL of the daemon without a path
 	target  string // member that requests are for
-	http    *http.Client
-	dial    func(ctx context.Context, network, address string) (net.Conn, error)
+	// rehearse, when set, is shown what writes would lead to; nothing is
+	// changed then.
+	rehearse func(api.Plan) error
+	http     *http.Client
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Unix returns a client of the daemon that listens on the unix socket at path.
@@ -206,6 +209,9 @@ func list[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 
 // write sends a change and returns the revision that it led to.
 func (c *Client) write(ctx context.Context, r call) (int64, error) {
+	if c.rehearse != nil {
+		return c.rehearsal(ctx, r)
+	}
 	a, err := c.do(ctx, r, nil)
 	return a.revision, err
 }

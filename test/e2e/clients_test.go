@@ -203,6 +203,7 @@ func TestExternalInterface(t *testing.T) {
 		out := s.host.Run("ip", "link", "show", "eth8")
 		return expect(strings.Contains(out, "master br0"), "%s", out)
 	})
+	s.daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
 }
 
 // What belongs to others is never touched, however similar it looks.

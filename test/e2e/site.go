@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -70,6 +71,7 @@ func newSiteWith(t lab.TB, router newRouter, v6 bool, peer lab.RouterPeer) *site
 	s.router.Start()
 	s.monitor = lab.MonitorRouter(s.router)
 	s.daemon = s.host.Netctld()
+	l.Cleanup(func() { settled(l, s.daemon) })
 	s.daemon.CLI("config", "set", "core.bgp_asn="+strconv.Itoa(hostASN), "core.bgp_address=:179")
 	return s
 }
@@ -206,4 +208,17 @@ func expect(cond bool, format string, args ...any) error {
 		return nil
 	}
 	return fmt.Errorf(format, args...)
+}
+
+// settled fails the test when at its end the host lacks anything of what is
+// stored, unless the daemon has ended.
+func settled(l *lab.Lab, d *lab.Netctld) {
+	l.Helper()
+	if l.Failed() || d.Proc.Exited() {
+		return
+	}
+	l.Eventually(10*time.Second, "empty plan", func() error {
+		out, err := d.TryCLI("plan")
+		return errors.Join(err, expect(out == "Nothing would change\n", "%s", out))
+	})
 }

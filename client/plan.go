@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"net/url"
+
+	"netctl/api"
+)
+
+// DryRun returns a client whose writes change nothing: the daemon checks each
+// and says what it would lead to, which show is given. Such a write returns
+// revision 0.
+func (c *Client) DryRun(show func(api.Plan) error) *Client {
+	other := *c
+	other.rehearse = show
+	return &other
+}
+
+// rehearsal sends a write as a dry run.
+func (c *Client) rehearsal(ctx context.Context, r call) (int64, error) {
+	r.query = url.Values{"dry-run": {"1"}}
+	var p api.Plan
+	if _, err := c.do(ctx, r, &p); err != nil {
+		return 0, err
+	}
+	return 0, c.rehearse(p)
+}
+
+// Plan returns what the host lacks of what is stored.
+func (c *Client) Plan(ctx context.Context) (api.Plan, error) {
+	v, _, err := get[api.Plan](ctx, c, "/1.0/plan", nil)
+	return v, err
+}
+
+// Explain says why a prefix, or the prefix that an address belongs to, is
+// announced or not.
+func (c *Client) Explain(ctx context.Context, prefix string) (api.BGPExplanation, error) {
+	v, _, err := get[api.BGPExplanation](ctx, c, "/1.0/bgp/explain", url.Values{"prefix": {prefix}})
+	return v, err
+}
