@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -168,11 +169,19 @@ func (p *pinger) lost() (lost, sent int) {
 	return max(sent-received-1, 0), sent
 }
 
-// check fails the test when an answer was lost.
+// enough is how many answers a pinger should have had before it may be judged.
+const enough = 100
+
+// check waits until there have been enough answers, and fails the test when
+// one was lost.
 func (p *pinger) check() {
 	p.s.Helper()
+	p.s.eventually("answers", func() error {
+		n := strings.Count(p.proc.Output(), "bytes from")
+		return expect(n >= enough, "%d so far", n)
+	})
 	lost, sent := p.lost()
-	if lost > 0 || sent < 50 {
+	if lost > 0 {
 		p.s.Fatalf("%d of %d echo requests lost", lost, sent)
 	}
 	p.s.Logf("%d echo requests, none lost", sent)
