@@ -57,6 +57,9 @@ func (r *BIRD) start(args ...string) {
 	})
 }
 
+// KeepsRoutes is true: the kernel keeps what nobody removes.
+func (r *BIRD) KeepsRoutes() bool { return true }
+
 // Stop ends the daemon with SIGTERM.
 func (r *BIRD) Stop() { r.end(syscall.SIGTERM) }
 
@@ -128,9 +131,7 @@ func (r *BIRD) config() string {
 		if n.HoldTime > 0 {
 			p("  hold time %d;", int(n.HoldTime/time.Second))
 		}
-		if r.cfg.Restarts {
-			p("  graceful restart on;")
-		}
+		p("  graceful restart on;")
 		channel := "import all; export none;"
 		if n.Announce {
 			channel = "import all; export all; next hop self;"

@@ -83,6 +83,9 @@ func (r *FRR) run(name string) {
 	})
 }
 
+// KeepsRoutes is false.
+func (r *FRR) KeepsRoutes() bool { return false }
+
 // Stop ends the daemons with SIGTERM, bgpd first.
 func (r *FRR) Stop() {
 	r.ns.Lab.Helper()
@@ -97,8 +100,8 @@ func (r *FRR) Stop() {
 	}
 }
 
-// Kill ends bgpd with SIGKILL. Zebra keeps its routes for as long as they were
-// promised to stay, if bgpd restarts gracefully.
+// Kill ends bgpd with SIGKILL, on which zebra takes its routes out of the
+// kernel.
 func (r *FRR) Kill() {
 	r.ns.Lab.Helper()
 	if p := r.daemon["bgpd"]; p != nil {
@@ -139,10 +142,6 @@ func (r *FRR) config() string {
 	p(&b, "router bgp %d", r.cfg.ASN)
 	p(&b, " bgp router-id %s", r.cfg.ID)
 	p(&b, " bgp log-neighbor-changes")
-	if r.cfg.Restarts {
-		p(&b, " bgp graceful-restart")
-		p(&b, " bgp graceful-restart preserve-fw-state")
-	}
 	p(&b, " no bgp ebgp-requires-policy")
 	p(&b, " no bgp network import-check")
 	p(&b, " no bgp default ipv4-unicast")

@@ -16,10 +16,13 @@ type Router interface {
 	NS() *NS
 	// Start runs it from scratch, and returns when it can be asked.
 	Start()
-	// Resume runs it after Kill. It restarts gracefully when its configuration
-	// says so: routes that it had in the kernel stay until its peers have told
-	// it again.
+	// Resume runs it after Kill. BIRD restarts gracefully then (RFC 4724 section
+	// 4.1): routes that it had in the kernel stay until its peers have told it
+	// again. FRR 8.4 could too, but drops what it has of all families when the
+	// first one is complete, whoever its peers are.
 	Resume()
+	// KeepsRoutes reports whether kernel routes survive Kill and Resume.
+	KeepsRoutes() bool
 	// Stop ends it in an orderly way; its routes leave the kernel.
 	Stop()
 	// Kill ends it as a crash would, without a word to anybody.
@@ -47,10 +50,7 @@ type RouterConfig struct {
 	ASN   uint32
 	ID    netip.Addr
 	Peers []RouterPeer
-	// Restarts makes the router keep its own routes over Kill and Resume
-	// (RFC 4724 section 4.1), which is more than to help others.
-	Restarts bool
-	Raw      string // lines in the router's own language, added at the end
+	Raw   string // lines in the router's own language, added at the end
 }
 
 // A RouterPeer configures one neighbour of a router.

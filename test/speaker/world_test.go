@@ -149,30 +149,20 @@ func (w *world) startRouters() {
 	}
 }
 
-// waitTold waits until every router has n routes of each family in its
-// kernel.
-func (w *world) waitTold(n int) {
-	w.Helper()
-	for _, r := range w.routers {
-		lab.WaitKernel(r, n, 60*time.Second, all4, all6)
-	}
-}
-
-// mustNotLose fails the test when a kernel route of a prefix that is still
-// announced was deleted at a router since a time.
-func (w *world) mustNotLose(what string, since time.Time) {
+// mustNotLose fails the test when a path that is still announced has left the
+// BGP table of a router since a time, or its route the kernel.
+func (w *world) mustNotLose(what string, r *router, since time.Time) {
 	w.Helper()
 	still := map[netip.Prefix]bool{}
 	for _, p := range w.config.Paths {
-		still[p.Prefix] = true
+		still[p.Prefix] = p.Peers.Contains(r.addr)
 	}
-	for _, r := range w.routers {
-		if lost := r.mon.Deletes(since, func(p netip.Prefix) bool { return still[p] }); len(lost) > 0 {
-			w.t.Errorf("%s: %s lost %d routes, from %s to %s", what, r.NS().Name, len(lost), lost[0], lost[len(lost)-1])
-		}
-		if lost := r.mon.Withdrawn(since, func(p netip.Prefix) bool { return still[p] }); len(lost) > 0 {
-			w.t.Errorf("%s: %s dropped %d paths, from %s to %s", what, r.NS().Name, len(lost), lost[0], lost[len(lost)-1])
-		}
+	keep := func(p netip.Prefix) bool { return still[p] }
+	if lost := r.mon.Deletes(since, keep); len(lost) > 0 {
+		w.t.Errorf("%s: %s lost %d routes, from %s to %s", what, r.NS().Name, len(lost), lost[0], lost[len(lost)-1])
+	}
+	if lost := r.mon.Withdrawn(since, keep); len(lost) > 0 {
+		w.t.Errorf("%s: %s dropped %d paths, from %s to %s", what, r.NS().Name, len(lost), lost[0], lost[len(lost)-1])
 	}
 }
 
