@@ -74,11 +74,12 @@ func (f Family) leasable() []netipx.IPRange {
 	return set.Ranges()
 }
 
-// maxLeases bounds what a dnsmasq keeps in memory.
-const maxLeases = 1 << 16
+const (
+	minLeases = 1000    // what dnsmasq allows when it is not told otherwise
+	maxLeases = 1 << 16 // bounds what it keeps in memory
+)
 
-// leases is how many leases there can be at most: dnsmasq stops at a thousand
-// when it is not told otherwise.
+// leases is how many leases there may be: as many as there are addresses.
 func (s Service) leases() int {
 	n := 0
 	if s.V4.Address.IsValid() && s.V4.DHCP {
@@ -87,7 +88,7 @@ func (s Service) leases() int {
 	if s.V6.mode() == modeStateful {
 		n += size(s.V6.leasable())
 	}
-	return max(1, min(n, maxLeases))
+	return max(minLeases, min(n, maxLeases))
 }
 
 // size returns the number of addresses in ranges, or maxLeases when there are
