@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -148,7 +149,7 @@ func (d *Daemon) watchStore(ctx context.Context) error {
 	for ctx.Err() == nil {
 		objs, err := d.store.Snapshot(ctx)
 		if err != nil {
-			return ignoreDone(ctx, err)
+			return unlessDone(ctx, err)
 		}
 		d.poke()
 		ch, err := d.store.Watch(ctx, objs.Revision())
@@ -210,10 +211,10 @@ func (d *Daemon) watchSessions(ctx context.Context) error {
 	return nil
 }
 
-// ignoreDone returns err unless ctx is done, which explains it.
-func ignoreDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+// unlessDone returns err unless ctx is done, which explains it.
+func unlessDone(ctx context.Context, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		err = nil
 	}
 	return err
 }

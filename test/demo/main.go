@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -53,8 +54,8 @@ func (d *demo) run() (code int) {
 			}
 			code = 1
 		}
-		for i := len(d.cleanups) - 1; i >= 0; i-- {
-			d.cleanups[i]()
+		for _, clean := range slices.Backward(d.cleanups) {
+			clean()
 		}
 	}()
 	show(d)
