@@ -14,6 +14,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type Client struct {
 	rehearse func(api.Plan) error
 	http     *http.Client
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	tls      *tls.Config // nil on a unix socket
 }
 
 // Unix returns a client of the daemon that listens on the unix socket at path.
@@ -164,6 +166,9 @@ func (c *Client) query(q url.Values) string {
 func (c *Client) broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if e, ok := errors.AsType[*CertificateError](err); ok {
+		return e
 	}
 	// The URL is ours and tells the user nothing, the address is said already.
 	if e, ok := errors.AsType[*url.Error](err); ok {

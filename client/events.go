@@ -30,7 +30,7 @@ func (c *Client) Events(ctx context.Context, types ...string) (*Events, error) {
 	if len(types) > 0 {
 		q = url.Values{"type": {strings.Join(types, ",")}}
 	}
-	dialer := websocket.Dialer{NetDialContext: c.dial}
+	dialer := websocket.Dialer{NetDialContext: c.dial, TLSClientConfig: c.tls, HandshakeTimeout: dialTimeout}
 	header := http.Header{"User-Agent": {"netctl/" + api.Version}}
 	conn, resp, err := dialer.DialContext(ctx, "ws"+strings.TrimPrefix(c.base, "http")+"/1.0/events"+c.query(q), header)
 	if resp != nil && err == nil {

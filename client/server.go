@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/url"
 
 	"netctl/api"
 )
@@ -49,18 +48,6 @@ func (c *Client) Metrics(ctx context.Context) (string, error) {
 		return "", err
 	}
 	return string(raw), nil
-}
-
-// Operations returns the background tasks by their status.
-func (c *Client) Operations(ctx context.Context) (map[string][]api.Operation, error) {
-	v, _, err := get[map[string][]api.Operation](ctx, c, serverPath+"/operations", url.Values{"recursion": {"1"}})
-	return v, err
-}
-
-// Operation returns one background task.
-func (c *Client) Operation(ctx context.Context, id string) (api.Operation, error) {
-	v, _, err := get[api.Operation](ctx, c, serverPath+"/operations/"+url.PathEscape(id), nil)
-	return v, err
 }
 
 // Ready returns nil once the daemon has brought the host up to date, and an

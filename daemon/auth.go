@@ -9,13 +9,17 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"netctl/api"
 )
 
-type credKey struct{}
+type (
+	credKey     struct{}
+	identityKey struct{}
+)
 
 // A cred is who is at the other end of a unix connection.
 type cred struct {
@@ -57,29 +61,126 @@ func inGroup(u *unix.Ucred, group int) bool {
 	return err == nil && slices.Contains(ids, strconv.Itoa(group))
 }
 
-func credOf(r *http.Request) cred {
-	c, _ := r.Context().Value(credKey{}).(cred)
-	return c
+// An identity is who sends a request, and what it may do.
+type identity struct {
+	peer        cred               // on the unix socket
+	tls         bool               // not on the unix socket
+	address     string             // on the network
+	certificate *storedCertificate // that is trusted; nil for a stranger
+	trusted     bool               // may use the API
+	restricted  bool               // may only read
+}
+
+// identify finds out who sends a request. A certificate counts while it is in
+// the trust store and has not expired; that the client has its key was proven
+// when the connection was opened.
+func (d *Daemon) identify(r *http.Request) (identity, error) {
+	if r.TLS == nil {
+		c, _ := r.Context().Value(credKey{}).(cred)
+		return identity{peer: c, trusted: c.trusted}, nil
+	}
+	id := identity{tls: true, address: r.RemoteAddr}
+	if len(r.TLS.PeerCertificates) == 0 {
+		return id, nil
+	}
+	shown := r.TLS.PeerCertificates[0]
+	if now := time.Now(); now.Before(shown.NotBefore) || now.After(shown.NotAfter) {
+		return id, nil
+	}
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return id, err
+	}
+	o := objs.Get(certificateKey(api.Fingerprint(shown.Raw)))
+	if o == nil {
+		return id, nil
+	}
+	var c storedCertificate
+	if err := decode(o, &c); err != nil {
+		return id, err
+	}
+	id.certificate, id.trusted, id.restricted = &c, true, c.Restricted
+	return id, nil
+}
+
+func identityOf(r *http.Request) identity {
+	id, _ := r.Context().Value(identityKey{}).(identity)
+	return id
+}
+
+func withIdentity(r *http.Request, id identity) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), identityKey{}, id))
 }
 
 // requestor describes the client for the events that its request causes.
 func requestor(r *http.Request) *api.Requestor {
-	c := credOf(r)
-	name := fmt.Sprint(c.uid)
+	id := identityOf(r)
+	if id.tls {
+		out := &api.Requestor{Protocol: "tls", Address: id.address}
+		if id.certificate != nil {
+			out.Username = id.certificate.Name
+		}
+		return out
+	}
+	name := fmt.Sprint(id.peer.uid)
 	if u, err := user.LookupId(name); err == nil {
 		name = u.Username
 	}
-	return &api.Requestor{Username: name, Protocol: "unix", Address: fmt.Sprintf("pid %d", c.pid)}
+	return &api.Requestor{Username: name, Protocol: "unix", Address: fmt.Sprintf("pid %d", id.peer.pid)}
 }
 
-// authorized lets strangers read GET /1.0 and nothing else.
-func authorized(next http.Handler) http.Handler {
+// authorized lets everybody do what they may, and nothing else. A request ends
+// when the certificate that it came with is not trusted any more.
+func (d *Daemon) authorized(next http.Handler) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		open := r.Method == http.MethodGet && (r.URL.Path == "/" || r.URL.Path == "/1.0")
-		if !credOf(r).trusted && !open {
-			writeError(w, &api.Error{Code: api.Forbidden, Message: "not authorized: be root or a member of the daemon's group"})
+		held, release := r.Context(), func() {}
+		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+			// Before the look into the trust store, so that no change of it is
+			// missed.
+			held, release = d.guards.hold(held, api.Fingerprint(r.TLS.PeerCertificates[0].Raw))
+		}
+		defer release()
+		id, err := d.identify(r)
+		if err != nil {
+			writeError(w, d.explain(r, err))
 			return
 		}
-		next.ServeHTTP(w, r)
+		why := id.mayNot(r)
+		if id.tls && why == "" && crossOrigin.Check(r) != nil {
+			// A browser shows its user's certificate for any page that asks.
+			why = "the request comes from a page of another site"
+		}
+		if id.tls && !id.trusted {
+			w.Header().Set("Connection", "close") // strangers do not hold connections
+		}
+		if why != "" {
+			writeError(w, &api.Error{Code: api.Forbidden, Message: "not authorized: " + why})
+			return
+		}
+		if id.trusted {
+			r = r.WithContext(held)
+		}
+		next.ServeHTTP(w, withIdentity(r, id))
 	})
+}
+
+// mayNot says why a client may not send a request, or nothing. Strangers may
+// read GET /1.0, and show a token for their certificate.
+func (id identity) mayNot(r *http.Request) string {
+	get := r.Method == http.MethodGet
+	open := get && (r.URL.Path == "/" || r.URL.Path == "/1.0") || id.tls && r.Method == http.MethodPost && r.URL.Path == certificatesPath
+	switch {
+	case open && !id.restricted, id.trusted && !id.restricted:
+		return ""
+	case !id.trusted && id.tls:
+		return "the client's certificate is not trusted by this server, or none was shown"
+	case !id.trusted:
+		return "be root or a member of the daemon's group"
+	case !get:
+		return fmt.Sprintf("the certificate %q is restricted: it may only read", id.certificate.Name)
+	case r.URL.Query().Has("secrets"):
+		return fmt.Sprintf("the certificate %q is restricted: it may not read secrets", id.certificate.Name)
+	}
+	return ""
 }

@@ -97,6 +97,13 @@ type Daemon struct {
 	metrics *metrics
 
 	datapath, speaking *reconcile.Loop[*network.Host]
+	serving            *reconcile.Loop[serving]
+
+	https      *https
+	guards     guards
+	tokens     tokens
+	throttle   throttle
+	operations *operations
 
 	progress  progress
 	start     start
@@ -133,14 +140,20 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	d.view = newView(d.store, d.decoder, d.parts.Links.Observe)
-	d.newLoops()
+	d.operations = newOperations(d.hub)
 	d.metrics = newMetrics(d)
-	return d.run(ctx)
+	handler := d.router()
+	d.https = &https{
+		dir: o.Dir, host: d.hostname, handler: handler, log: d.log.With("target", "https"),
+		addresses: d.hostAddresses, failed: func() { d.serving.Poke() },
+	}
+	d.newLoops()
+	return d.run(ctx, handler)
 }
 
 // run serves the API and turns the loops until the daemon should stop, and
 // then stops it.
-func (d *Daemon) run(ctx context.Context) error {
+func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 	listener, err := d.listen(ctx)
 	if err != nil {
 		return err
@@ -151,12 +164,12 @@ func (d *Daemon) run(ctx context.Context) error {
 	defer stopLoops()
 	loops, loopCtx := errgroup.WithContext(loopCtx)
 	for _, run := range []func(context.Context) error{
-		d.datapath.Run, d.speaking.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
+		d.datapath.Run, d.speaking.Run, d.serving.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
 		d.parts.Links.Watch, d.parts.Firewall.Watch, d.parts.DHCP.Watch,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
-	server := d.server()
+	server := d.server(handler)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	d.log.Info("netctld started", "dir", d.opts.Dir)
@@ -166,6 +179,10 @@ func (d *Daemon) run(ctx context.Context) error {
 	loopErr := loops.Wait()
 	stopErr := d.stopSpeaking(context.WithoutCancel(ctx), why)
 	d.hub.close()
+	d.operations.close()
+	var closing sync.WaitGroup
+	closing.Go(func() { d.https.close(ctx) })
+	defer closing.Wait()
 	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := server.Shutdown(closeCtx); err != nil {
@@ -175,10 +192,10 @@ func (d *Daemon) run(ctx context.Context) error {
 	return errors.Join(why.err, loopErr, stopErr)
 }
 
-func (d *Daemon) server() *http.Server {
+func (d *Daemon) server(handler http.Handler) *http.Server {
 	group := d.groupID()
 	return &http.Server{
-		Handler: d.router(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		Handler: handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: connContext(group), ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 }

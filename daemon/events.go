@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -104,9 +105,12 @@ func (h *hub) close() {
 	}
 }
 
-// upgrader makes websockets; the socket's file mode is the access control, so
-// the browser's origin does not matter.
-var upgrader = websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+// upgrader makes websockets. No browser can reach the socket, but HTTPS, with
+// its user's certificate, and for any page: so there a page must be ours.
+var upgrader = websocket.Upgrader{CheckOrigin: func(r *http.Request) bool {
+	origin, err := url.Parse(r.Header.Get("Origin"))
+	return r.TLS == nil || r.Header.Get("Origin") == "" || err == nil && origin.Host == r.Host
+}}
 
 // getEvents is GET /1.0/events?type=lifecycle,logging: a websocket.
 func (d *Daemon) getEvents(w http.ResponseWriter, r *http.Request) {

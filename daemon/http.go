@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -36,6 +37,8 @@ type reply struct {
 	revision int64  // of the database; 0 when it does not matter
 	etag     any    // what the ETag is computed from; nil for none
 	metadata any
+
+	operation *api.Operation // that goes on after this answer; nil when all is done
 }
 
 // A handler answers one request. An error is turned into an error envelope.
@@ -47,17 +50,17 @@ func (d *Daemon) router() http.Handler {
 	for _, r := range d.routes() {
 		h := r.raw
 		if h == nil {
-			h = d.envelope(r.handle)
+			h = d.envelope(r.handle, !r.patient)
 		}
 		m.HandleFunc(r.path, h).Methods(r.method)
 	}
 	m.NotFoundHandler = d.envelope(func(r *http.Request) (reply, error) {
 		return reply{}, api.Errorf(api.NotFound, "no such path: %s", r.URL.Path)
-	})
+	}, true)
 	m.MethodNotAllowedHandler = d.envelope(func(r *http.Request) (reply, error) {
 		return reply{}, api.Errorf(api.NotImplemented, "%s is not supported on %s", r.Method, r.URL.Path)
-	})
-	return d.recovered(authorized(m))
+	}, true)
+	return d.recovered(d.authorized(m))
 }
 
 // recovered answers 500 when a handler panics; everything else goes on.
@@ -75,11 +78,13 @@ func (d *Daemon) recovered(next http.Handler) http.Handler {
 }
 
 // envelope runs a handler under the limits and wraps its answer.
-func (d *Daemon) envelope(h handler) http.HandlerFunc {
+func (d *Daemon) envelope(h handler, timed bool) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
-		defer cancel()
-		r = r.WithContext(ctx)
+		if timed {
+			ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		start := time.Now()
 		rep, err := h(r)
@@ -88,6 +93,9 @@ func (d *Daemon) envelope(h handler) http.HandlerFunc {
 			d.metrics.request(r, api.HTTPStatus[e.Code], start)
 			writeError(w, e)
 			return
+		}
+		if rep.operation != nil {
+			rep.status, rep.location, rep.metadata = http.StatusAccepted, operationURL(rep.operation.ID), rep.operation
 		}
 		if rep.status == 0 {
 			rep.status = http.StatusOK
@@ -100,6 +108,9 @@ func (d *Daemon) envelope(h handler) http.HandlerFunc {
 // explain turns any error into one for the client. What is not meant for it is
 // logged under a number that the client is given.
 func (d *Daemon) explain(r *http.Request, err error) *api.Error {
+	if why, ok := errors.AsType[*api.Error](context.Cause(r.Context())); ok {
+		return why // the request was ended from here
+	}
 	if e, ok := classify(err); ok {
 		return e
 	}
@@ -123,7 +134,12 @@ func writeReply(w http.ResponseWriter, rep reply) {
 		writeError(w, &api.Error{Code: api.Internal, Message: "internal error: " + err.Error()})
 		return
 	}
-	writeJSON(w, rep.status, api.Envelope{Type: api.TypeSync, Status: "Success", StatusCode: http.StatusOK, Metadata: meta})
+	env := api.Envelope{Type: api.TypeSync, StatusCode: api.StatusSuccess, Metadata: meta}
+	if rep.operation != nil {
+		env.Type, env.StatusCode, env.Operation = api.TypeAsync, api.StatusCreated, rep.location
+	}
+	env.Status = api.StatusText(env.StatusCode)
+	writeJSON(w, rep.status, env)
 }
 
 func writeError(w http.ResponseWriter, e *api.Error) {

@@ -23,16 +23,18 @@ const (
 	startBound    = 30 * time.Second // how long the first sessions wait for the data plane, at most
 )
 
-// newLoops makes the two loops. They are two so that a data plane that hangs
-// never delays a withdrawal.
+// newLoops makes the loops. The data plane and the speaker have one each, so
+// that a data plane that hangs never delays a withdrawal; serving the API over
+// the network has to do with neither.
 func (d *Daemon) newLoops() {
 	revision := func(h *network.Host) int64 { return h.Revision }
+	measure := func(target string, took time.Duration, err error) { d.metrics.applied(target, took, err) }
 	options := func(name string, targets ...reconcile.Target[*network.Host]) reconcile.Options[*network.Host] {
 		return reconcile.Options[*network.Host]{
 			Load: d.view.host, Revision: revision, Targets: targets,
 			Resync: resync, MinDelay: minRetry, MaxDelay: maxRetry,
 			Log: d.log.With("loop", name), Done: d.progress.broadcast,
-			Measure: func(target string, took time.Duration, err error) { d.metrics.applied(target, took, err) },
+			Measure: measure,
 		}
 	}
 	d.datapath = reconcile.New(options("datapath",
@@ -48,6 +50,15 @@ func (d *Daemon) newLoops() {
 		}},
 	))
 	d.speaking = reconcile.New(options("bgp", reconcile.Target[*network.Host]{Name: "bgp", Apply: d.applyBGP}))
+	d.serving = reconcile.New(reconcile.Options[serving]{
+		Load: d.loadServing, Revision: func(s serving) int64 { return s.revision },
+		Resync: resync, MinDelay: minRetry, MaxDelay: maxRetry,
+		Log: d.log.With("loop", "https"), Done: d.progress.broadcast, Measure: measure,
+		Targets: []reconcile.Target[serving]{{Name: "https", Apply: func(ctx context.Context, s serving) error {
+			d.guards.sweep(s.objects)
+			return d.https.apply(ctx, s.address, s.revision)
+		}}},
+	})
 }
 
 // applyBGP gives the speaker its configuration. After a start, sessions begin
@@ -166,6 +177,7 @@ func (d *Daemon) watchStore(ctx context.Context) error {
 func (d *Daemon) poke() {
 	d.datapath.Poke()
 	d.speaking.Poke()
+	d.serving.Poke()
 }
 
 // hostChanged says that links, addresses or routes are not what they were: the

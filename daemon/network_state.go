@@ -95,18 +95,3 @@ func (d *Daemon) getLeases(r *http.Request) (reply, error) {
 	}
 	return reply{metadata: out}, nil
 }
-
-// getOperations is GET /1.0/operations: what runs in the background, by
-// status. Every write of this API is synchronous, so that is nothing.
-func (d *Daemon) getOperations(*http.Request) (reply, error) {
-	return reply{metadata: map[string][]string{}}, nil
-}
-
-// getOperation is GET /1.0/operations/{id}.
-func (d *Daemon) getOperation(r *http.Request) (reply, error) {
-	id, err := pathVar(r, "id")
-	if err != nil {
-		return reply{}, err
-	}
-	return reply{}, api.Errorf(api.NotFound, "operation %q not found", id)
-}

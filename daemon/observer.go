@@ -102,7 +102,7 @@ func (o *observer) Collect(ch chan<- prometheus.Metric) {
 	s.send(obsBuild, 1, api.Version, api.Commit)
 	s.send(obsReady, number(o.d.notReady() == ""))
 	if objs, err := o.d.store.Snapshot(ctx); err == nil {
-		s.targets(objs, append(o.d.datapath.Status(), o.d.speaking.Status()...))
+		s.targets(objs, o.d.targets())
 	}
 	if host, err := o.d.view.host(ctx); err == nil {
 		s.host(host)

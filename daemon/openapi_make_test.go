@@ -183,6 +183,10 @@ func (o *openAPI) operation(r route) *openapi3.Operation {
 		_, plan := o.answer(route{out: api.Plan{}})
 		op.Responses.Set("200", &openapi3.ResponseRef{Value: plan.WithDescription("The plan of a dry run; nothing was created.")})
 	}
+	if r.begins {
+		_, begun := o.answer(route{out: api.Operation{}})
+		op.Responses.Set("202", &openapi3.ResponseRef{Value: begun.WithDescription("An operation was begun, which goes on.")})
+	}
 	for _, class := range []string{"4XX", "5XX"} {
 		op.Responses.Set(class, &openapi3.ResponseRef{Ref: "#/components/responses/Error"})
 	}

@@ -16,7 +16,7 @@ import (
 // the new revision. With ?dry-run=1 it answers with what the write would lead
 // to, and changes nothing.
 func (d *Daemon) write(r *http.Request, fn func(*db.Tx) error, event api.EventLifecycleBody, rep reply) (reply, error) {
-	if dry := r.URL.Query().Get("dry-run"); dry != "" && dry != "0" {
+	if dryRun(r) {
 		return d.rehearse(r.Context(), fn)
 	}
 	rev, err := d.store.Update(r.Context(), fn)
@@ -27,6 +27,12 @@ func (d *Daemon) write(r *http.Request, fn func(*db.Tx) error, event api.EventLi
 	d.hub.send(api.EventLifecycle, event)
 	rep.revision = int64(rev)
 	return rep, nil
+}
+
+// dryRun reports whether a write should only be rehearsed.
+func dryRun(r *http.Request) bool {
+	dry := r.URL.Query().Get("dry-run")
+	return dry != "" && dry != "0"
 }
 
 // rehearse answers with the plan of the state that fn would lead to.

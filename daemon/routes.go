@@ -20,6 +20,8 @@ type route struct {
 	in           any              // a value of the type of the body; nil for none
 	out          any              // a value of the type of the metadata in the answer; nil for none
 	created      bool             // the answer is 201 with a Location
+	begins       bool             // the answer may be 202 with an operation that goes on
+	patient      bool             // the answer takes as long as it takes
 	doc          string           // what the reference says of it
 }
 
@@ -69,9 +71,16 @@ func (d *Daemon) routes() []route {
 		{method: get, path: "/1.0/bgp/explain", handle: d.getExplanation, query: "prefix", out: api.BGPExplanation{}, doc: "Why the prefix, or the one that the address belongs to, given as `?prefix=` is announced or not (`BGPExplanation`)."},
 		{method: get, path: "/1.0/plan", handle: d.getPlan, out: api.Plan{}, doc: "What the host lacks of what is stored (`Plan`); empty when all is well. Any write with `?dry-run=1` answers with the plan of what it would store, and changes nothing."},
 		{method: get, path: "/1.0/status", handle: d.getStatus, query: "revision timeout", out: api.Status{}, doc: "How far the host has followed the database (`Status`). With `?revision=R&timeout=S` it waits until every target has applied revision R, for S seconds at most."},
-		{method: get, path: "/1.0/operations", handle: d.getOperations, query: "recursion", out: map[string][]api.Operation{}, doc: "What runs in the background, by status. Every write is synchronous, so this is empty."},
-		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, out: api.Operation{}, doc: "One operation."},
-		{method: get, path: "/1.0/operations/{id}/wait", handle: d.getOperation, query: "timeout", out: api.Operation{}, doc: "One operation, once it has ended."},
+		{method: get, path: "/1.0/certificates", handle: d.getCertificates, query: listScope, out: []api.Certificate{}, doc: "The trust store: who may use the API over HTTPS. Paths, or `Certificate` objects with `?recursion=1`."},
+		{method: post, path: "/1.0/certificates", handle: d.postCertificates, query: writeScope, in: api.CertificatesPost{}, created: true, begins: true, doc: "Adds a certificate (`CertificatesPost`). With `token`, it begins an operation that stands for a token instead (`TokenMetadata`), with which one stranger can add the certificate that it shows; the token is good once, until it expires (`core.remote_token_expiry`) or the daemon restarts."},
+		{method: get, path: "/1.0/certificates/{fingerprint}", handle: d.getCertificate, query: scope, out: api.Certificate{}, doc: "A certificate (`Certificate`); the beginning of the fingerprint is enough when there is no other."},
+		{method: put, path: "/1.0/certificates/{fingerprint}", handle: d.putCertificate, query: writeScope, in: api.CertificatePut{}, doc: "Replaces the name and what the client may do (`CertificatePut`)."},
+		{method: patch, path: "/1.0/certificates/{fingerprint}", handle: d.patchCertificate, query: writeScope, in: api.CertificatePatch{}, doc: "Changes the name or what the client may do (`CertificatePatch`)."},
+		{method: del, path: "/1.0/certificates/{fingerprint}", handle: d.deleteCertificate, query: writeScope, doc: "Takes a certificate out of the trust store. What is under way with it ends."},
+		{method: get, path: "/1.0/operations", handle: d.getOperations, query: "recursion " + scope, out: map[string][]api.Operation{}, doc: "What goes on in the background, by status: paths, or `Operation` objects with `?recursion=1`. An operation can be read for 5 seconds after its end."},
+		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, query: scope, out: api.Operation{}, doc: "One operation (`Operation`)."},
+		{method: del, path: "/1.0/operations/{id}", handle: d.deleteOperation, query: scope, doc: "Cancels an operation: nobody can use a token any more."},
+		{method: get, path: "/1.0/operations/{id}/wait", handle: d.waitOperation, patient: true, query: "timeout " + scope, out: api.Operation{}, doc: "One operation (`Operation`), once it has ended, or after `?timeout=` seconds as it is then."},
 		{method: get, path: "/1.0/metadata/configuration", handle: d.getMetadata, out: config.Metadata{}, doc: "Every configuration key, as data."},
 		{method: get, path: "/1.0/openapi", raw: getOpenAPI, media: openAPIMedia, doc: "This API as an OpenAPI 3 document."},
 		{method: get, path: "/1.0/events", raw: d.getEvents, query: "type", doc: "A websocket of events (`Event`); `?type=lifecycle,logging` selects."},
@@ -87,7 +96,10 @@ func writeReference(w io.Writer, routes []route) error {
 	_, err := fmt.Fprint(w, `# REST API
 
 The API listens on the unix socket `+"`unix.socket`"+` in the daemon's directory; root and
-the members of the group given by `+"`--group`"+` may use it. The conventions are
+the members of the group given by `+"`--group`"+` may use it. With `+"`core.https_address`"+` it
+is served over HTTPS too, TLS 1.3, to clients whose certificate is in the trust
+store; a restricted certificate may only read, and no secrets. Strangers may
+read `+"`/`"+` and `+"`/1.0`"+`, and send a token to `+"`/1.0/certificates`"+`. The conventions are
 LXD's: an envelope around every answer, `+"`ETag`"+` on objects and `+"`If-Match`"+` on writes
 (412 when it does not match), PUT replaces and PATCH merges, an empty value
 unsets a key. Types are those of the Go package `+"`api`"+`;
@@ -96,7 +108,7 @@ unsets a key. Types are those of the Go package `+"`api`"+`;
 
 Every write answers with the header `+"`Netctl-Revision`"+`; `+"`GET /1.0/status`"+` tells when
 the host has followed it. Errors are 400 (invalid), 403, 404, 409 (clash), 412,
-413 (too large), 500, 501, 503 (try again) and 504, with a text that names the
+413 (too large), 429 (too many wrong tokens), 500, 501, 503 (try again) and 504, with a text that names the
 key, the value and the object it clashes with. A body may have 1 MiB and a
 request 60 seconds.
 

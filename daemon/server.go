@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"os"
@@ -18,7 +19,8 @@ import (
 // extension storage_and_network_operations must not be among them: it would
 // turn the writes of networks into operations.
 var extensions = []string{
-	"api_filtering", "etag", "metadata_configuration", "metrics", "network", "network_leases", "network_state", "patch", "projects",
+	"api_filtering", "certificate_project", "certificate_token", "certificate_update", "etag", "explicit_trust_token",
+	"metadata_configuration", "metrics", "network", "network_leases", "network_state", "operation_wait", "patch", "projects",
 	"netctl_bgp",
 }
 
@@ -33,7 +35,7 @@ func (d *Daemon) getServer(r *http.Request) (reply, error) {
 		APIExtensions: extensions, APIStatus: "stable", APIVersion: api.APIVersion,
 		Auth: "untrusted", AuthMethods: []string{"tls"}, Config: map[string]string{},
 	}
-	if !credOf(r).trusted {
+	if !identityOf(r).trusted {
 		return reply{metadata: s}, nil
 	}
 	if err := checkQuery(r); err != nil {
@@ -47,22 +49,28 @@ func (d *Daemon) getServer(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	s.Auth, s.Config, s.Environment = "trusted", config.ServerSchema.Mask(cfg), d.environment()
+	s.Auth, s.Config = "trusted", config.ServerSchema.Mask(cfg)
+	if s.Environment, err = d.environment(r.Context()); err != nil {
+		return reply{}, err
+	}
 	return reply{revision: int64(objs.Revision()), etag: cfg, metadata: s}, nil
 }
 
-func (d *Daemon) environment() api.Environment {
+func (d *Daemon) environment(ctx context.Context) (api.Environment, error) {
 	var u unix.Utsname
 	_ = unix.Uname(&u) // it cannot fail with a valid pointer
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
 	if arch == "" {
 		arch = runtime.GOARCH
 	}
+	served := d.https.served()
+	addresses, err := d.addresses(ctx, served)
 	return api.Environment{
-		Addresses: []string{}, Architectures: []string{arch}, Firewall: "nftables",
+		Addresses: addresses, Architectures: []string{arch}, Firewall: "nftables",
 		Kernel: unix.ByteSliceToString(u.Sysname[:]), KernelVersion: unix.ByteSliceToString(u.Release[:]),
 		Project: "default", Server: "netctl", ServerName: d.hostname, ServerPID: os.Getpid(), ServerVersion: api.Version,
-	}
+		Certificate: served.certificate, CertificateFingerprint: served.fingerprint,
+	}, err
 }
 
 // putServer is PUT /1.0, and patchServer PATCH.

@@ -3,11 +3,13 @@ package daemon
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"netctl/api"
 	"netctl/bgp"
+	"netctl/reconcile"
 )
 
 // maxStatusWait bounds GET /1.0/status?timeout=.
@@ -33,23 +35,27 @@ func (d *Daemon) getStatus(r *http.Request) (reply, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), min(time.Duration(max(secs, 0))*time.Second, maxStatusWait))
 	defer cancel()
 	// Who waits in vain gets the status all the same: it says what lags.
-	_ = d.progress.until(ctx, func() bool { return d.status().Applied >= rev })
-	s := d.status()
+	_ = d.progress.until(ctx, func() bool { return d.status(rev).Applied >= rev })
+	s := d.status(rev)
 	s.Revision = int64(objs.Revision())
 	return reply{metadata: s}, nil
 }
 
-// status returns the targets of both loops. The speaker has followed a
-// revision only when nothing of it is held back any more.
-func (d *Daemon) status() api.Status {
+// status returns the targets of all loops, for a client that waits for a
+// revision. The speaker has followed it only when nothing of it is held back
+// any more.
+func (d *Daemon) status(rev int64) api.Status {
 	var s api.Status
-	for _, t := range append(d.datapath.Status(), d.speaking.Status()...) {
+	for _, t := range d.targets() {
 		out := api.Target{Name: t.Target, Applied: t.Applied, Since: t.Since}
 		if t.Err != nil {
 			out.Error = t.Err.Error()
 		}
 		if t.Target == "bgp" && t.Err == nil {
 			out = d.spoken.limit(out)
+		}
+		if t.Target == "https" {
+			out = d.https.limit(out, t.Tried, rev)
 		}
 		s.Targets = append(s.Targets, out)
 	}
@@ -58,6 +64,10 @@ func (d *Daemon) status() api.Status {
 		s.Applied = min(s.Applied, t.Applied)
 	}
 	return s
+}
+
+func (d *Daemon) targets() []reconcile.Status {
+	return slices.Concat(d.datapath.Status(), d.speaking.Status(), d.serving.Status())
 }
 
 // A spoken says how far the speaker has followed: it has followed a revision
@@ -114,7 +124,7 @@ func (d *Daemon) getReady(*http.Request) (reply, error) {
 // Trouble with one part does not keep it from being ready: a turn was taken,
 // and the rest is retried.
 func (d *Daemon) notReady() string {
-	if !d.datapath.Turned() || !d.speaking.Turned() {
+	if !d.datapath.Turned() || !d.speaking.Turned() || !d.serving.Turned() {
 		return "the host is being brought up to date"
 	}
 	if why := d.start.why(); why != "" {
