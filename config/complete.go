@@ -8,11 +8,12 @@ import (
 // Names returns the keys that start with prefix, sorted, for completion. A key
 // with a name of the user's choice ends before that name until prefix has one:
 // "bgp.p" gives "bgp.peers.", and "bgp.peers.tor.a" gives
-// "bgp.peers.tor.address" and "bgp.peers.tor.asn".
+// "bgp.peers.tor.address" and "bgp.peers.tor.asn". Keys that the daemon sets
+// are left out.
 func (s *Schema[T]) Names(prefix string) []string {
 	var out []string
-	for name := range s.plain {
-		if strings.HasPrefix(name, prefix) {
+	for name, e := range s.plain {
+		if strings.HasPrefix(name, prefix) && !e.Internal {
 			out = append(out, name)
 		}
 	}

@@ -146,15 +146,12 @@ var tokenTime = Type[time.Duration]{
 			if !ok || err != nil {
 				return 0, errors.New("not numbers with unit S, M, H, d or w, such as 1d 12H")
 			}
-			if n > uint64(most/unit) {
+			if n > uint64((most-sum)/unit) {
 				return 0, errors.New("longer than 52w")
 			}
 			sum += time.Duration(n) * unit
 		}
-		switch {
-		case sum > most:
-			return 0, errors.New("longer than 52w")
-		case sum <= 0:
+		if sum == 0 {
 			return 0, errors.New("no time at all")
 		}
 		return sum, nil
