@@ -77,6 +77,8 @@ func (d *Daemon) routes() []route {
 		{method: put, path: "/1.0/certificates/{fingerprint}", handle: d.putCertificate, query: writeScope, in: api.CertificatePut{}, doc: "Replaces the name and what the client may do (`CertificatePut`)."},
 		{method: patch, path: "/1.0/certificates/{fingerprint}", handle: d.patchCertificate, query: writeScope, in: api.CertificatePatch{}, doc: "Changes the name or what the client may do (`CertificatePatch`)."},
 		{method: del, path: "/1.0/certificates/{fingerprint}", handle: d.deleteCertificate, query: writeScope, doc: "Takes a certificate out of the trust store. What is under way with it ends."},
+		{method: get, path: "/1.0/projects", handle: d.getProjects, query: "recursion", out: []api.Project{}, doc: "The only project, `default`, for clients that ask."},
+		{method: get, path: "/1.0/projects/{name}", handle: d.getProject, out: api.Project{}, doc: "That project (`Project`)."},
 		{method: get, path: "/1.0/operations", handle: d.getOperations, query: "recursion " + scope, out: map[string][]api.Operation{}, doc: "What goes on in the background, by status: paths, or `Operation` objects with `?recursion=1`. An operation can be read for 5 seconds after its end."},
 		{method: get, path: "/1.0/operations/{id}", handle: d.getOperation, query: scope, out: api.Operation{}, doc: "One operation (`Operation`)."},
 		{method: del, path: "/1.0/operations/{id}", handle: d.deleteOperation, query: scope, doc: "Cancels an operation: nobody can use a token any more."},
