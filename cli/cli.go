@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,6 +53,11 @@ func Run(ctx context.Context, sys System, args []string) int {
 	root := a.root() //nolint:contextcheck // cobra hands the context to the command that runs
 	root.SetArgs(args)
 	return a.report(root.ExecuteContext(ctx))
+}
+
+// Command returns the whole tree of commands, for what documents them.
+func Command() *cobra.Command {
+	return (&app{System: System{In: strings.NewReader(""), Out: io.Discard, Err: io.Discard}}).root()
 }
 
 // root returns the whole tree of commands.

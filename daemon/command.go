@@ -24,7 +24,7 @@ const DefaultDir = "/var/lib/netctl"
 
 // Main runs the command netctld and returns its exit status.
 func Main(args []string, stderr io.Writer) int {
-	cmd := command(stderr)
+	cmd := Command(stderr)
 	cmd.SetArgs(args)
 	cmd.SetErr(stderr)
 	if err := cmd.Execute(); err != nil {
@@ -34,7 +34,8 @@ func Main(args []string, stderr io.Writer) int {
 	return 0
 }
 
-func command(stderr io.Writer) *cobra.Command {
+// Command returns the command netctld, which writes its log to stderr.
+func Command(stderr io.Writer) *cobra.Command {
 	var dir, group, level, format string
 	cmd := &cobra.Command{
 		Use:   "netctld",
