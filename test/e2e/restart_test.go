@@ -61,9 +61,18 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// survives runs what happens to the daemon while both families are pinged,
-// and waits until the session is back.
+// survives runs what happens to the daemon while both families are pinged, and
+// waits until the session is back. The router's kernel must see nothing of it.
 func (s *site) survives(what string, happens func()) {
+	s.Helper()
+	since := time.Now()
+	s.keeps(what, happens)
+	s.undisturbed(since, subnet4, subnet6)
+}
+
+// keeps is survives for a router that restarts itself: it writes its kernel
+// routes anew, in place, and must not delete one.
+func (s *site) keeps(what string, happens func()) {
 	s.Helper()
 	s.Logf("%s", what)
 	dnsmasq := s.host.Run("pgrep", "-f", s.daemon.Dir+"/networks/br0/")
@@ -71,7 +80,9 @@ func (s *site) survives(what string, happens func()) {
 	ping4, ping6 := s.ping(s.far, "198.51.100.10"), s.ping(s.far, "2001:db8:100::10")
 	happens()
 	s.back()
-	s.undisturbed(since, subnet4, subnet6)
+	for _, c := range s.monitor.Deletes(since, nil) {
+		s.Fatalf("the router lost a route: %s", c)
+	}
 	ping4.check()
 	ping6.check()
 	if now := s.host.Run("pgrep", "-f", s.daemon.Dir+"/networks/br0/"); now != dnsmasq {
@@ -141,5 +152,74 @@ func TestShutdown(t *testing.T) {
 				s.host.Run("ip", "link", "show", "br0") // bridges stay
 			})
 		}
+	}
+}
+
+// What interrupts a session without a restart of the daemon, or on both sides
+// at once, is not noticed either.
+func TestInterruptions(t *testing.T) {
+	for _, r := range routers {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, r.router, r.v6)
+			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.client("web", "br0", []string{"198.51.100.10/24", "2001:db8:100::10/64"}, []string{"198.51.100.1", "2001:db8:100::1"})
+			s.established()
+			s.waitRoutes(1, subnet4, subnet6)
+			s.reaches(s.far, "198.51.100.10")
+			s.reaches(s.far, "2001:db8:100::10")
+			s.survives("TCP reset", func() {
+				s.host.Run("ss", "-K", "dst", "["+s.routerAddr()+"]", "dport", "=", "179")
+				s.host.Run("ss", "-K", "dst", "["+s.routerAddr()+"]", "sport", "=", "179")
+				s.eventually("reset", func() error {
+					n := s.flaps()
+					return expect(n == 1, "%d flaps", n)
+				})
+			})
+			if !s.router.KeepsRoutes() {
+				return
+			}
+			s.keeps("router restarts", func() {
+				s.router.Kill()
+				s.router.Resume()
+			})
+			s.keeps("router and daemon restart", func() {
+				s.router.Kill()
+				s.daemon.Stop(syscall.SIGKILL)
+				s.router.Resume()
+				s.daemon.Start()
+				s.daemon.WaitReady()
+			})
+			s.keeps("router away while the daemon restarts", func() {
+				s.router.Kill()
+				s.daemon.Restart(syscall.SIGTERM)
+				s.router.Resume()
+			})
+		})
+	}
+}
+
+// A daemon that does not come back is forgotten when bgp.restart_time is over,
+// and not before.
+func TestNeverBack(t *testing.T) {
+	const restartTime = 4 * time.Second
+	for _, r := range routers {
+		t.Run(r.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, r.router, r.v6)
+			s.daemon.CLI("config", "set", "bgp.restart_time=4")
+			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.established()
+			s.waitRoutes(1, subnet4, subnet6)
+			gone := time.Now()
+			s.daemon.Stop(syscall.SIGKILL)
+			s.waitRoutes(0, subnet4, subnet6)
+			for _, c := range s.monitor.Deletes(gone, nil) {
+				if after := c.Time.Sub(gone); after < restartTime-time.Second {
+					t.Errorf("gone after %s: %s", after, c)
+				}
+			}
+			t.Logf("forgotten after %s", time.Since(gone).Round(100*time.Millisecond))
+		})
 	}
 }
