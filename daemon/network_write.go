@@ -35,7 +35,7 @@ func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
 		return reply{}, api.Errorf(api.Invalid, "network %q: type %q is not supported: use \"bridge\"", req.Name, req.Type)
 	}
 	if err := config.ValidateName(req.Name); err != nil {
-		return reply{}, configError("network name", err)
+		return reply{}, api.Errorf(api.Invalid, "%w", err)
 	}
 	if err := d.nameFree(r, req.Name); err != nil {
 		return reply{}, err
@@ -206,7 +206,7 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		return reply{}, err
 	}
 	if err := config.ValidateName(req.Name); err != nil {
-		return reply{}, configError("network name", err)
+		return reply{}, api.Errorf(api.Invalid, "%w", err)
 	}
 	if err := d.nameFree(r, req.Name); err != nil {
 		return reply{}, err
