@@ -16,7 +16,7 @@ import (
 func (s *site) peers() []api.BGPPeer {
 	s.Helper()
 	var e struct{ Metadata []api.BGPPeer }
-	if err := json.Unmarshal([]byte(s.daemon.Get("/1.0/bgp/peers?recursion=1")), &e); err != nil {
+	if err := json.Unmarshal([]byte(s.Daemon.Get("/1.0/bgp/peers?recursion=1")), &e); err != nil {
 		s.Fatalf("peers: %v", err)
 	}
 	return e.Metadata
@@ -35,13 +35,13 @@ func (s *site) flaps() uint64 {
 // gateway waits until the router's kernel reaches a prefix through an address.
 func (s *site) gateway(prefix, via string) {
 	s.Helper()
-	s.eventually(prefix+" via "+via, func() error {
-		routes, err := s.router.NS().Routes(s.router.Protocol())
+	s.Soon(prefix+" via "+via, func() error {
+		routes, err := s.Router.NS().Routes(s.Router.Protocol())
 		if err != nil {
 			return err
 		}
 		r, ok := routes[netip.MustParsePrefix(prefix)]
-		return expect(ok && r.Gateway.String() == via, "it is %+v", r)
+		return lab.Expect(ok && r.Gateway.String() == via, "it is %+v", r)
 	})
 }
 
@@ -52,44 +52,44 @@ func TestChangesTouchWhatTheyChange(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r.router, r.v6)
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6)
-			s.gateway(subnet4, host4)
-			s.gateway(subnet6, host6)
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6)
+			s.gateway(subnet4, lab.Host4)
+			s.gateway(subnet6, lab.Host6)
 			since := time.Now()
 
-			s.network("br1", "198.51.101.1/24", "2001:db8:101::1/64")
-			s.waitRoutes(1, "198.51.101.0/24", "2001:db8:101::/64")
-			s.daemon.CLI("network", "set", "br1", "bgp.ipv4.nexthop=192.0.2.77", "bgp.ipv6.nexthop=2001:db8::77")
+			s.Network("br1", "198.51.101.1/24", "2001:db8:101::1/64")
+			s.WaitRoutes(1, "198.51.101.0/24", "2001:db8:101::/64")
+			s.Daemon.CLI("network", "set", "br1", "bgp.ipv4.nexthop=192.0.2.77", "bgp.ipv6.nexthop=2001:db8::77")
 			s.gateway("198.51.101.0/24", "192.0.2.77")
 			s.gateway("2001:db8:101::/64", "2001:db8::77")
-			for _, c := range s.monitor.Withdrawn(since, nil) {
+			for _, c := range s.Monitor.Withdrawn(since, nil) {
 				t.Errorf("a new next hop withdrew a prefix: %s", c)
 			}
-			s.daemon.CLI("network", "set", "br1", "ipv4.nat=true")
-			s.waitRoutes(0, "198.51.101.0/24")
-			s.waitRoutes(1, "2001:db8:101::/64")
-			s.daemon.CLI("network", "delete", "br1")
-			s.waitRoutes(0, "2001:db8:101::/64")
-			s.undisturbed(since, subnet4, subnet6)
+			s.Daemon.CLI("network", "set", "br1", "ipv4.nat=true")
+			s.WaitRoutes(0, "198.51.101.0/24")
+			s.WaitRoutes(1, "2001:db8:101::/64")
+			s.Daemon.CLI("network", "delete", "br1")
+			s.WaitRoutes(0, "2001:db8:101::/64")
+			s.Undisturbed(since, subnet4, subnet6)
 			if n := s.flaps(); n != 0 {
 				t.Errorf("the session went down %d times", n)
 			}
 
 			// A network may move without its neighbours noticing.
-			s.network("br1", "198.51.101.1/24", "none")
-			s.waitRoutes(1, "198.51.101.0/24")
-			s.daemon.CLI("network", "set", "br1", "ipv4.address=198.51.102.1/24")
-			s.waitRoutes(1, "198.51.102.0/24")
-			s.waitRoutes(0, "198.51.101.0/24")
-			s.undisturbed(since, subnet4, subnet6)
+			s.Network("br1", "198.51.101.1/24", "none")
+			s.WaitRoutes(1, "198.51.101.0/24")
+			s.Daemon.CLI("network", "set", "br1", "ipv4.address=198.51.102.1/24")
+			s.WaitRoutes(1, "198.51.102.0/24")
+			s.WaitRoutes(0, "198.51.101.0/24")
+			s.Undisturbed(since, subnet4, subnet6)
 
 			// The next hop goes back to this host's own address.
-			s.daemon.CLI("network", "set", "br0", "bgp.ipv4.nexthop=192.0.2.77")
+			s.Daemon.CLI("network", "set", "br0", "bgp.ipv4.nexthop=192.0.2.77")
 			s.gateway(subnet4, "192.0.2.77")
-			s.daemon.CLI("network", "unset", "br0", "bgp.ipv4.nexthop")
-			s.gateway(subnet4, host4)
+			s.Daemon.CLI("network", "unset", "br0", "bgp.ipv4.nexthop")
+			s.gateway(subnet4, lab.Host4)
 			if n := s.flaps(); n != 0 {
 				t.Errorf("the session went down %d times", n)
 			}
@@ -102,28 +102,28 @@ func TestScope(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, frr, false)
 	other := s.NS("other")
-	s.Link(s.host, "eth1", other, "eth0")
-	s.host.Addr("eth1", "192.0.4.2/24", "2001:db8:4::2/64")
+	s.Link(s.Host, "eth1", other, "eth0")
+	s.Host.Addr("eth1", "192.0.4.2/24", "2001:db8:4::2/64")
 	other.Addr("eth0", "192.0.4.1/24", "2001:db8:4::1/64")
 	second := bird(other, lab.RouterConfig{
 		ASN: 65003, ID: netip.MustParseAddr("192.0.4.1"),
-		Peers: []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.4.2"), ASN: hostASN, Announce: true}},
+		Peers: []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.4.2"), ASN: lab.HostASN, Announce: true}},
 	})
 	second.Start()
 	secondPeer := []string{"bgp.peers.second.address=192.0.4.1", "bgp.peers.second.asn=65003"}
 	create := func(name, v4 string, keys ...string) {
-		s.daemon.CLI(append([]string{"network", "create", name, "ipv4.address=" + v4, "ipv6.address=none"}, keys...)...)
+		s.Daemon.CLI(append([]string{"network", "create", name, "ipv4.address=" + v4, "ipv6.address=none"}, keys...)...)
 	}
-	create("br0", "198.51.100.1/24", s.peer()...)
+	create("br0", "198.51.100.1/24", s.PeerKeys()...)
 	create("br1", "198.51.101.1/24", secondPeer...)
-	create("br2", "198.51.102.1/24", append(s.peer(), secondPeer...)...)
+	create("br2", "198.51.102.1/24", append(s.PeerKeys(), secondPeer...)...)
 	create("br3", "198.51.103.1/24")
-	for _, r := range []lab.Router{s.router, second} {
+	for _, r := range []lab.Router{s.Router, second} {
 		lab.WaitKernel(r, 1, 30*time.Second, netip.MustParsePrefix("198.51.102.0/24"))
 	}
-	lab.WaitKernel(s.router, 1, 30*time.Second, netip.MustParsePrefix(subnet4))
+	lab.WaitKernel(s.Router, 1, 30*time.Second, netip.MustParsePrefix(subnet4))
 	lab.WaitKernel(second, 1, 30*time.Second, netip.MustParsePrefix("198.51.101.0/24"))
-	for r, want := range map[lab.Router][]string{s.router: {"198.51.100.0/24", "198.51.102.0/24"}, second: {"198.51.101.0/24", "198.51.102.0/24"}} {
+	for r, want := range map[lab.Router][]string{s.Router: {"198.51.100.0/24", "198.51.102.0/24"}, second: {"198.51.101.0/24", "198.51.102.0/24"}} {
 		table, err := r.Table()
 		if err != nil {
 			t.Fatal(err)
@@ -136,15 +136,15 @@ func TestScope(t *testing.T) {
 		}
 	}
 	// Nothing that the second router announces is installed.
-	if routes := s.host.Run("ip", "route", "show", "proto", "bgp"); routes != "" {
+	if routes := s.Host.Run("ip", "route", "show", "proto", "bgp"); routes != "" {
 		t.Errorf("routes were learned: %s", routes)
 	}
 	// The second router stops being a peer: its session ends, the first stays.
-	s.daemon.CLI("network", "unset", "br1", "bgp.peers.second.address", "bgp.peers.second.asn")
+	s.Daemon.CLI("network", "unset", "br1", "bgp.peers.second.address", "bgp.peers.second.asn")
 	if n := len(s.peers()); n != 2 {
 		t.Errorf("%d peers although br2 still names both", n)
 	}
-	s.daemon.CLI("network", "unset", "br2", "bgp.peers.second.address", "bgp.peers.second.asn")
+	s.Daemon.CLI("network", "unset", "br2", "bgp.peers.second.address", "bgp.peers.second.asn")
 	if n := s.flaps(); n != 0 {
 		t.Errorf("the first session went down %d times", n)
 	}
@@ -157,18 +157,18 @@ func TestPassword(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSiteWith(t, r.router, r.v6, lab.RouterPeer{Password: "s3cret"})
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "bgp.peers.tor.password=wrong")
-			s.eventually("explanation", func() error {
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "bgp.peers.tor.password=wrong")
+			s.Soon("explanation", func() error {
 				e := s.peers()[0].LastError
-				return expect(strings.Contains(e, "password"), "last error %q", e)
+				return lab.Expect(strings.Contains(e, "password"), "last error %q", e)
 			})
-			s.daemon.CLI("network", "set", "br0", "bgp.peers.tor.password=s3cret")
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6)
-			s.daemon.CLI("network", "set", "br0", "bgp.peers.tor.passive=true")
-			s.eventually("passive session", func() error {
+			s.Daemon.CLI("network", "set", "br0", "bgp.peers.tor.password=s3cret")
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6)
+			s.Daemon.CLI("network", "set", "br0", "bgp.peers.tor.passive=true")
+			s.Soon("passive session", func() error {
 				p := s.peers()[0]
-				return expect(p.State == "established", "state %s, %s", p.State, p.LastError)
+				return lab.Expect(p.State == "established", "state %s, %s", p.State, p.LastError)
 			})
 		})
 	}
@@ -179,60 +179,60 @@ func TestPassword(t *testing.T) {
 func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-	s.established()
-	s.daemon.Stop(syscall.SIGKILL)
-	squatter := s.host.Start("busybox", "nc", "-ll", "-p", "179", "-e", "true")
-	s.eventually("squatter listens", func() error {
-		return expect(strings.Contains(s.host.Run("ss", "-Hltn", "sport", "=", "179"), ":179"), "not yet")
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.Established()
+	s.Daemon.Stop(syscall.SIGKILL)
+	squatter := s.Host.Start("busybox", "nc", "-ll", "-p", "179", "-e", "true")
+	s.Soon("squatter listens", func() error {
+		return lab.Expect(strings.Contains(s.Host.Run("ss", "-Hltn", "sport", "=", "179"), ":179"), "not yet")
 	})
-	s.daemon.Start()
-	s.eventually("report", func() error {
-		out, err := s.daemon.TryCLI("bgp", "status")
-		return expect(err == nil && strings.Contains(out, "in use"), "%s %v", out, err)
+	s.Daemon.Start()
+	s.Soon("report", func() error {
+		out, err := s.Daemon.TryCLI("bgp", "status")
+		return lab.Expect(err == nil && strings.Contains(out, "in use"), "%s %v", out, err)
 	})
-	s.daemon.CLI("network", "create", "br1", "ipv4.address=198.51.101.1/24", "ipv6.address=none", "--wait=0")
-	s.eventually("the data plane works", func() error {
-		_, err := s.host.Try("ip", "link", "show", "br1")
+	s.Daemon.CLI("network", "create", "br1", "ipv4.address=198.51.101.1/24", "ipv6.address=none", "--wait=0")
+	s.Soon("the data plane works", func() error {
+		_, err := s.Host.Try("ip", "link", "show", "br1")
 		return err
 	})
 	squatter.Signal(syscall.SIGKILL)
-	s.eventually("listening", func() error {
-		out, err := s.daemon.TryCLI("bgp", "status")
-		return expect(err == nil && !strings.Contains(out, "in use"), "%s %v", out, err)
+	s.Soon("listening", func() error {
+		out, err := s.Daemon.TryCLI("bgp", "status")
+		return lab.Expect(err == nil && !strings.Contains(out, "in use"), "%s %v", out, err)
 	})
-	s.established()
-	s.waitRoutes(1, subnet4, subnet6)
+	s.Established()
+	s.WaitRoutes(1, subnet4, subnet6)
 }
 
 // Changing who we are restarts the sessions, and only that does.
 func TestIdentity(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-	s.established()
-	s.waitRoutes(1, subnet4, subnet6)
-	if out := s.daemon.CLI("bgp", "status"); !strings.Contains(out, host4) {
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.Established()
+	s.WaitRoutes(1, subnet4, subnet6)
+	if out := s.Daemon.CLI("bgp", "status"); !strings.Contains(out, lab.Host4) {
 		t.Errorf("no router id was chosen: %s", out)
 	}
-	s.daemon.CLI("config", "set", "user.note=x")
+	s.Daemon.CLI("config", "set", "user.note=x")
 	if n := s.flaps(); n != 0 {
 		t.Errorf("the session went down %d times", n)
 	}
-	s.daemon.CLI("config", "set", "core.bgp_routerid=192.0.2.99")
-	s.established()
-	s.eventually("new router id", func() error {
-		out, err := s.daemon.TryCLI("bgp", "status")
-		return expect(err == nil && strings.Contains(out, "192.0.2.99"), "%s %v", out, err)
+	s.Daemon.CLI("config", "set", "core.bgp_routerid=192.0.2.99")
+	s.Established()
+	s.Soon("new router id", func() error {
+		out, err := s.Daemon.TryCLI("bgp", "status")
+		return lab.Expect(err == nil && strings.Contains(out, "192.0.2.99"), "%s %v", out, err)
 	})
-	s.waitRoutes(1, subnet4, subnet6)
+	s.WaitRoutes(1, subnet4, subnet6)
 
 	// Turned off, everything is withdrawn; the network stays.
-	s.daemon.CLI("config", "unset", "core.bgp_address")
-	s.waitRoutes(0, subnet4, subnet6)
-	s.host.Run("ip", "link", "show", "br0")
-	s.daemon.CLI("config", "set", "core.bgp_address=:179")
-	s.waitRoutes(1, subnet4, subnet6)
+	s.Daemon.CLI("config", "unset", "core.bgp_address")
+	s.WaitRoutes(0, subnet4, subnet6)
+	s.Host.Run("ip", "link", "show", "br0")
+	s.Daemon.CLI("config", "set", "core.bgp_address=:179")
+	s.WaitRoutes(1, subnet4, subnet6)
 }
 
 // A bridge that somebody takes away is not announced until it is back, which
@@ -240,18 +240,18 @@ func TestIdentity(t *testing.T) {
 func TestVanishedBridge(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, frr, false)
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-	s.established()
-	s.waitRoutes(1, subnet4, subnet6)
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.Established()
+	s.WaitRoutes(1, subnet4, subnet6)
 	since := time.Now()
-	s.host.Run("ip", "link", "del", "br0")
-	s.eventually("bridge", func() error {
-		out, err := s.host.Try("ip", "-br", "addr", "show", "br0")
-		return expect(err == nil && strings.Contains(out, "198.51.100.1/24"), "%s %v", out, err)
+	s.Host.Run("ip", "link", "del", "br0")
+	s.Soon("bridge", func() error {
+		out, err := s.Host.Try("ip", "-br", "addr", "show", "br0")
+		return lab.Expect(err == nil && strings.Contains(out, "198.51.100.1/24"), "%s %v", out, err)
 	})
-	s.eventually("withdrawn and announced again", func() error {
-		n := len(s.monitor.Deletes(since, nil))
-		return expect(n > 0, "%d deletes", n)
+	s.Soon("withdrawn and announced again", func() error {
+		n := len(s.Monitor.Deletes(since, nil))
+		return lab.Expect(n > 0, "%d deletes", n)
 	})
-	s.waitRoutes(1, subnet4, subnet6)
+	s.WaitRoutes(1, subnet4, subnet6)
 }

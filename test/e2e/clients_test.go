@@ -40,7 +40,7 @@ func (s *site) lease(ns *lab.NS) netip.Addr {
 func (s *site) address(ns *lab.NS, family string) netip.Addr {
 	s.Helper()
 	var a netip.Addr
-	s.eventually(ns.Name+" has an address", func() error {
+	s.Soon(ns.Name+" has an address", func() error {
 		out := ns.Run("ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")
 		for line := range strings.Lines(out) {
 			if _, rest, ok := strings.Cut(line, family); ok {
@@ -58,7 +58,7 @@ func (s *site) address(ns *lab.NS, family string) netip.Addr {
 func (s *site) leases(network string) map[string]api.NetworkLease {
 	s.Helper()
 	var all []api.NetworkLease
-	if err := json.Unmarshal([]byte(s.daemon.CLI("network", "list-leases", network, "-f", "json")), &all); err != nil {
+	if err := json.Unmarshal([]byte(s.Daemon.CLI("network", "list-leases", network, "-f", "json")), &all); err != nil {
 		s.Fatalf("leases: %v", err)
 	}
 	out := map[string]api.NetworkLease{}
@@ -71,7 +71,7 @@ func (s *site) leases(network string) map[string]api.NetworkLease {
 // reaches fails the test unless from reaches an address.
 func (s *site) reaches(from *lab.NS, to string) {
 	s.Helper()
-	s.eventually(from.Name+" reaches "+to, func() error {
+	s.Soon(from.Name+" reaches "+to, func() error {
 		_, err := from.Try("ping", "-n", "-c1", "-W1", to)
 		return err
 	})
@@ -82,10 +82,10 @@ func (s *site) reaches(from *lab.NS, to string) {
 func (s *site) seenFrom(client *lab.NS, to string) string {
 	s.Helper()
 	s.reaches(client, to)
-	dump := s.far.Start("tcpdump", "-n", "-l", "-c", "1", "-i", "eth0", "icmp[icmptype] == icmp-echo or (icmp6 and ip6[40] == 128)")
-	s.eventually("capture", func() error {
+	dump := s.Far.Start("tcpdump", "-n", "-l", "-c", "1", "-i", "eth0", "icmp[icmptype] == icmp-echo or (icmp6 and ip6[40] == 128)")
+	s.Soon("capture", func() error {
 		_, _ = client.Try("ping", "-n", "-c1", "-W1", to)
-		return expect(dump.Exited(), "nothing captured yet: %s", dump.Output())
+		return lab.Expect(dump.Exited(), "nothing captured yet: %s", dump.Output())
 	})
 	for line := range strings.Lines(dump.Output()) {
 		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[1], "IP") {
@@ -101,9 +101,9 @@ func (s *site) seenFrom(client *lab.NS, to string) string {
 func TestClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-	s.established()
-	a, b := s.plug("web", "br0"), s.plug("db", "br0")
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.Established()
+	a, b := s.Plug("web", "br0"), s.Plug("db", "br0")
 	subnet := netip.MustParsePrefix(subnet4)
 	addrs := map[*lab.NS]netip.Addr{a: s.lease(a), b: s.lease(b)}
 	for ns, addr := range addrs {
@@ -125,32 +125,32 @@ func TestClients(t *testing.T) {
 	for _, to := range []string{addrs[b].String(), b6.String(), "198.51.100.1", "2001:db8:100::1"} {
 		s.reaches(a, to)
 	}
-	if got := s.seenFrom(a, far4); got != addrs[a].String() {
+	if got := s.seenFrom(a, lab.Far4); got != addrs[a].String() {
 		t.Errorf("without NAT packets of %s arrive from %s", addrs[a], got)
 	}
-	if got := s.seenFrom(a, far6); got != a6.String() {
+	if got := s.seenFrom(a, lab.Far6); got != a6.String() {
 		t.Errorf("without NAT packets of %s arrive from %s", a6, got)
 	}
 	if out := a.Run("busybox", "nslookup", "-type=a", "db.netctl", "198.51.100.1"); !strings.Contains(out, addrs[b].String()) {
 		t.Errorf("db.netctl is %s", out)
 	}
 
-	s.daemon.CLI("network", "set", "br0", "ipv4.nat=true", "ipv6.nat=true")
-	if got := s.seenFrom(a, far4); got != host4 {
+	s.Daemon.CLI("network", "set", "br0", "ipv4.nat=true", "ipv6.nat=true")
+	if got := s.seenFrom(a, lab.Far4); got != lab.Host4 {
 		t.Errorf("masqueraded packets arrive from %s", got)
 	}
-	if got := s.seenFrom(a, far6); got != host6 {
+	if got := s.seenFrom(a, lab.Far6); got != lab.Host6 {
 		t.Errorf("masqueraded packets arrive from %s", got)
 	}
-	s.waitRoutes(0, subnet4, subnet6)
+	s.WaitRoutes(0, subnet4, subnet6)
 
 	// The translated address is announced, so that answers find the way back.
-	s.daemon.CLI("network", "set", "br0", "ipv4.nat.address=192.0.2.200", "ipv6.nat.address=2001:db8:ffff::1")
-	s.waitRoutes(1, "192.0.2.200/32", "2001:db8:ffff::1/128")
-	if got := s.seenFrom(a, far4); got != "192.0.2.200" {
+	s.Daemon.CLI("network", "set", "br0", "ipv4.nat.address=192.0.2.200", "ipv6.nat.address=2001:db8:ffff::1")
+	s.WaitRoutes(1, "192.0.2.200/32", "2001:db8:ffff::1/128")
+	if got := s.seenFrom(a, lab.Far4); got != "192.0.2.200" {
 		t.Errorf("translated packets arrive from %s", got)
 	}
-	if got := s.seenFrom(a, far6); got != "2001:db8:ffff::1" {
+	if got := s.seenFrom(a, lab.Far6); got != "2001:db8:ffff::1" {
 		t.Errorf("translated packets arrive from %s", got)
 	}
 }
@@ -159,19 +159,19 @@ func TestClients(t *testing.T) {
 func TestRoutingOff(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.network("br0", "198.51.100.1/24", "none")
-	s.established()
-	s.waitRoutes(1, subnet4)
-	c := s.client("web", "br0", []string{"198.51.100.10/24"}, []string{"198.51.100.1"})
-	s.reaches(c, far4)
-	s.daemon.CLI("network", "set", "br0", "ipv4.routing=false")
-	s.eventually("traffic stops", func() error {
-		_, err := c.Try("ping", "-n", "-c1", "-W1", far4)
-		return expect(err != nil, "it goes on")
+	s.Network("br0", "198.51.100.1/24", "none")
+	s.Established()
+	s.WaitRoutes(1, subnet4)
+	c := s.Client("web", "br0", []string{"198.51.100.10/24"}, []string{"198.51.100.1"})
+	s.reaches(c, lab.Far4)
+	s.Daemon.CLI("network", "set", "br0", "ipv4.routing=false")
+	s.Soon("traffic stops", func() error {
+		_, err := c.Try("ping", "-n", "-c1", "-W1", lab.Far4)
+		return lab.Expect(err != nil, "it goes on")
 	})
 	s.reaches(c, "198.51.100.1")
-	s.daemon.CLI("network", "set", "br0", "ipv4.routing=true")
-	s.reaches(c, far4)
+	s.Daemon.CLI("network", "set", "br0", "ipv4.routing=true")
+	s.reaches(c, lab.Far4)
 }
 
 // An interface of the host becomes a port of the bridge, and is let go again;
@@ -180,73 +180,73 @@ func TestExternalInterface(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
 	out := s.NS("segment")
-	s.Link(s.host, "eth9", out, "eth0")
+	s.Link(s.Host, "eth9", out, "eth0")
 	out.Addr("eth0", "198.51.100.9/24")
-	s.network("br0", "198.51.100.1/24", "none", "bridge.external_interfaces=eth9")
+	s.Network("br0", "198.51.100.1/24", "none", "bridge.external_interfaces=eth9")
 	s.reaches(out, "198.51.100.1")
-	c := s.client("web", "br0", []string{"198.51.100.10/24"}, nil)
+	c := s.Client("web", "br0", []string{"198.51.100.10/24"}, nil)
 	s.reaches(c, "198.51.100.9")
-	s.daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
-	if out := s.host.Run("ip", "link", "show", "eth9"); strings.Contains(out, "master") {
+	s.Daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
+	if out := s.Host.Run("ip", "link", "show", "eth9"); strings.Contains(out, "master") {
 		t.Errorf("eth9 is still a port: %s", out)
 	}
 	s.reaches(c, "198.51.100.1")
 
 	// One that is not there yet is taken when it comes, and named meanwhile.
-	_, err := s.daemon.TryCLI("network", "set", "br0", "bridge.external_interfaces=eth8", "--wait=1s")
+	_, err := s.Daemon.TryCLI("network", "set", "br0", "bridge.external_interfaces=eth8", "--wait=1s")
 	if err == nil || !strings.Contains(err.Error(), "eth8") {
 		t.Errorf("a missing interface: %v", err)
 	}
 	other := s.NS("late")
-	s.Link(s.host, "eth8", other, "eth0")
-	s.eventually("eth8 is a port", func() error {
-		out := s.host.Run("ip", "link", "show", "eth8")
-		return expect(strings.Contains(out, "master br0"), "%s", out)
+	s.Link(s.Host, "eth8", other, "eth0")
+	s.Soon("eth8 is a port", func() error {
+		out := s.Host.Run("ip", "link", "show", "eth8")
+		return lab.Expect(strings.Contains(out, "master br0"), "%s", out)
 	})
-	s.daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
+	s.Daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
 }
 
 // What belongs to others is never touched, however similar it looks.
 func TestForeign(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.host.Run("ip", "link", "add", "br00", "type", "bridge")
-	s.host.Run("ip", "link", "set", "br00", "up")
-	s.host.Addr("br00", "10.99.0.1/24")
-	s.host.Run("ip", "route", "add", "10.98.0.0/24", "dev", "br00", "proto", "static")
-	s.host.Run("nft", "add table inet netctl2; add chain inet netctl2 c { type filter hook forward priority 0; }")
-	foreign := s.host.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--dhcp-range=10.99.0.10,10.99.0.20", "--interface=br00", "--bind-interfaces", "--pid-file", "--dhcp-leasefile="+filepath.Join(s.Dir, "foreign.leases"))
+	s.Host.Run("ip", "link", "add", "br00", "type", "bridge")
+	s.Host.Run("ip", "link", "set", "br00", "up")
+	s.Host.Addr("br00", "10.99.0.1/24")
+	s.Host.Run("ip", "route", "add", "10.98.0.0/24", "dev", "br00", "proto", "static")
+	s.Host.Run("nft", "add table inet netctl2; add chain inet netctl2 c { type filter hook forward priority 0; }")
+	foreign := s.Host.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--dhcp-range=10.99.0.10,10.99.0.20", "--interface=br00", "--bind-interfaces", "--pid-file", "--dhcp-leasefile="+filepath.Join(s.Dir, "foreign.leases"))
 	state := func() string {
-		return s.host.Run("ip", "-br", "link", "show", "br00") + s.host.Run("ip", "-br", "addr", "show", "br00") +
-			s.host.Run("ip", "route", "show", "dev", "br00") + s.host.Run("nft", "list", "table", "inet", "netctl2")
+		return s.Host.Run("ip", "-br", "link", "show", "br00") + s.Host.Run("ip", "-br", "addr", "show", "br00") +
+			s.Host.Run("ip", "route", "show", "dev", "br00") + s.Host.Run("nft", "list", "table", "inet", "netctl2")
 	}
 	before := state()
-	s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "ipv4.routes=203.0.113.128/25")
-	if out := s.host.Run("ip", "route", "show", "203.0.113.128/25"); !strings.Contains(out, "dev br0") || !strings.Contains(out, "proto 213") {
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "ipv4.routes=203.0.113.128/25")
+	if out := s.Host.Run("ip", "route", "show", "203.0.113.128/25"); !strings.Contains(out, "dev br0") || !strings.Contains(out, "proto 213") {
 		t.Errorf("ipv4.routes: %q", out)
 	}
-	_, err := s.daemon.TryCLI("network", "create", "br00")
+	_, err := s.Daemon.TryCLI("network", "create", "br00")
 	if err == nil || !strings.Contains(err.Error(), "br00") {
 		t.Errorf("a name that is taken: %v", err)
 	}
-	_, err = s.daemon.TryCLI("network", "rename", "br0", "br00")
+	_, err = s.Daemon.TryCLI("network", "rename", "br0", "br00")
 	if err == nil || !strings.Contains(err.Error(), "br00") {
 		t.Errorf("a new name that is taken: %v", err)
 	}
 	// A subnet of the host is not chosen for a network.
-	s.daemon.CLI("network", "create", "br1", "ipv6.address=none")
-	p := netip.MustParsePrefix(strings.TrimSpace(s.daemon.CLI("network", "get", "br1", "ipv4.address")))
+	s.Daemon.CLI("network", "create", "br1", "ipv6.address=none")
+	p := netip.MustParsePrefix(strings.TrimSpace(s.Daemon.CLI("network", "get", "br1", "ipv4.address")))
 	for _, used := range []string{"10.99.0.0/24", "10.98.0.0/24"} {
 		if p.Overlaps(netip.MustParsePrefix(used)) {
 			t.Errorf("auto chose %s", p)
 		}
 	}
-	s.daemon.CLI("network", "delete", "br0")
-	s.daemon.CLI("network", "delete", "br1")
-	s.eventually("no trace", func() error {
-		out := s.host.Run("ip", "-br", "link") + s.host.Run("nft", "list", "tables") + s.host.Run("ip", "route")
-		left, _ := os.ReadDir(filepath.Join(s.daemon.Dir, "networks"))
-		return expect(!strings.Contains(out, "br0 ") && !strings.Contains(out, "br1 ") && !strings.Contains(out, "proto 213") && len(left) == 0, "%s %v", out, left)
+	s.Daemon.CLI("network", "delete", "br0")
+	s.Daemon.CLI("network", "delete", "br1")
+	s.Soon("no trace", func() error {
+		out := s.Host.Run("ip", "-br", "link") + s.Host.Run("nft", "list", "tables") + s.Host.Run("ip", "route")
+		left, _ := os.ReadDir(filepath.Join(s.Daemon.Dir, "networks"))
+		return lab.Expect(!strings.Contains(out, "br0 ") && !strings.Contains(out, "br1 ") && !strings.Contains(out, "proto 213") && len(left) == 0, "%s %v", out, left)
 	})
 	if after := state(); after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)

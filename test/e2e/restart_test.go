@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 // routers are the routers that everything about sessions is tested with.
 var routers = []struct {
 	name   string
-	router newRouter
+	router lab.MakeRouter
 	v6     bool
 }{
 	{"FRR over IPv4", frr, false},
@@ -37,25 +37,25 @@ func TestRestart(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r.router, r.v6)
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-			s.client("web", "br0", []string{"198.51.100.10/24", "2001:db8:100::10/64"}, []string{"198.51.100.1", "2001:db8:100::1"})
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6)
-			s.eventually("client answers", func() error {
-				_, err := s.far.Try("ping", "-c1", "-W1", "198.51.100.10")
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.Client("web", "br0", []string{"198.51.100.10/24", "2001:db8:100::10/64"}, []string{"198.51.100.1", "2001:db8:100::1"})
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6)
+			s.Soon("client answers", func() error {
+				_, err := s.Far.Try("ping", "-c1", "-W1", "198.51.100.10")
 				return err
 			})
-			s.eventually("client answers over IPv6", func() error {
-				_, err := s.far.Try("ping", "-c1", "-W1", "2001:db8:100::10")
+			s.Soon("client answers over IPv6", func() error {
+				_, err := s.Far.Try("ping", "-c1", "-W1", "2001:db8:100::10")
 				return err
 			})
-			s.survives("SIGTERM", func() { s.daemon.Restart(syscall.SIGTERM) })
-			s.survives("kill -9", func() { s.daemon.Restart(syscall.SIGKILL) })
+			s.survives("SIGTERM", func() { s.Daemon.Restart(syscall.SIGTERM) })
+			s.survives("kill -9", func() { s.Daemon.Restart(syscall.SIGKILL) })
 			s.survives("upgrade", func() {
-				s.daemon.Stop(syscall.SIGTERM)
+				s.Daemon.Stop(syscall.SIGTERM)
 				time.Sleep(10 * time.Second) // the time that an upgrade takes
-				s.daemon.Start()
-				s.daemon.WaitReady()
+				s.Daemon.Start()
+				s.Daemon.WaitReady()
 			})
 		})
 	}
@@ -67,7 +67,7 @@ func (s *site) survives(what string, happens func()) {
 	s.Helper()
 	since := time.Now()
 	s.keeps(what, happens)
-	s.undisturbed(since, subnet4, subnet6)
+	s.Undisturbed(since, subnet4, subnet6)
 }
 
 // keeps is survives for a router that restarts itself: it writes its kernel
@@ -75,17 +75,17 @@ func (s *site) survives(what string, happens func()) {
 func (s *site) keeps(what string, happens func()) {
 	s.Helper()
 	s.Logf("%s", what)
-	dnsmasq := s.host.Run("pgrep", "-f", s.daemon.Dir+"/networks/br0/")
+	dnsmasq := s.Host.Run("pgrep", "-f", s.Daemon.Dir+"/networks/br0/")
 	since := time.Now()
-	ping4, ping6 := s.ping(s.far, "198.51.100.10"), s.ping(s.far, "2001:db8:100::10")
+	ping4, ping6 := s.Ping(s.Far, "198.51.100.10"), s.Ping(s.Far, "2001:db8:100::10")
 	happens()
 	s.back()
-	for _, c := range s.monitor.Deletes(since, nil) {
+	for _, c := range s.Monitor.Deletes(since, nil) {
 		s.Fatalf("the router lost a route: %s", c)
 	}
-	ping4.check()
-	ping6.check()
-	if now := s.host.Run("pgrep", "-f", s.daemon.Dir+"/networks/br0/"); now != dnsmasq {
+	ping4.Check()
+	ping6.Check()
+	if now := s.Host.Run("pgrep", "-f", s.Daemon.Dir+"/networks/br0/"); now != dnsmasq {
 		s.Fatalf("dnsmasq was restarted: pid %s before, %s after", strings.TrimSpace(dnsmasq), strings.TrimSpace(now))
 	}
 }
@@ -93,8 +93,8 @@ func (s *site) keeps(what string, happens func()) {
 // back waits until the session is up and everything has been sent on it.
 func (s *site) back() {
 	s.Helper()
-	s.established()
-	s.daemon.WaitSent()
+	s.Established()
+	s.Daemon.WaitSent()
 }
 
 // What was removed while the daemon was down goes when it is back, and
@@ -104,21 +104,21 @@ func TestRemovedWhileDown(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r.router, r.v6)
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-			s.network("br1", "198.51.101.1/24", "2001:db8:101::1/64")
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6, "198.51.101.0/24", "2001:db8:101::/64")
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.Network("br1", "198.51.101.1/24", "2001:db8:101::1/64")
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6, "198.51.101.0/24", "2001:db8:101::/64")
 			since := time.Now()
-			s.daemon.Stop(syscall.SIGTERM)
-			s.host.Run("sqlite3", s.daemon.Dir+"/netctl.db", "DELETE FROM objects WHERE key LIKE '/network/br1%'")
-			s.daemon.Start()
-			s.daemon.WaitReady()
-			s.waitRoutes(0, "198.51.101.0/24", "2001:db8:101::/64")
+			s.Daemon.Stop(syscall.SIGTERM)
+			s.Host.Run("sqlite3", s.Daemon.Dir+"/netctl.db", "DELETE FROM objects WHERE key LIKE '/network/br1%'")
+			s.Daemon.Start()
+			s.Daemon.WaitReady()
+			s.WaitRoutes(0, "198.51.101.0/24", "2001:db8:101::/64")
 			s.back()
-			s.undisturbed(since, subnet4, subnet6)
-			s.eventually("bridge is gone", func() error {
-				_, err := s.host.Try("ip", "link", "show", "br1")
-				return expect(err != nil, "br1 exists")
+			s.Undisturbed(since, subnet4, subnet6)
+			s.Soon("bridge is gone", func() error {
+				_, err := s.Host.Try("ip", "link", "show", "br1")
+				return lab.Expect(err != nil, "br1 exists")
 			})
 		})
 	}
@@ -132,24 +132,24 @@ func TestShutdown(t *testing.T) {
 			t.Run(how+" "+r.name, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, r.router, r.v6)
-				s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-				s.established()
-				s.waitRoutes(1, subnet4, subnet6)
+				s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+				s.Established()
+				s.WaitRoutes(1, subnet4, subnet6)
 				start := time.Now()
 				if how == "command" {
-					s.daemon.CLI("shutdown")
+					s.Daemon.CLI("shutdown")
 				} else {
-					s.daemon.Proc.Signal(syscall.SIGPWR)
+					s.Daemon.Proc.Signal(syscall.SIGPWR)
 				}
-				if err := s.daemon.Proc.Wait(10 * time.Second); err != nil {
+				if err := s.Daemon.Proc.Wait(10 * time.Second); err != nil {
 					t.Fatal(err)
 				}
 				t.Logf("shut down in %s", time.Since(start))
-				s.waitRoutes(0, subnet4, subnet6)
-				if log := s.router.Log(); !strings.Contains(log, "netctl: full shutdown") {
+				s.WaitRoutes(0, subnet4, subnet6)
+				if log := s.Router.Log(); !strings.Contains(log, "netctl: full shutdown") {
 					t.Errorf("the router was not told why:\n%s", log)
 				}
-				s.host.Run("ip", "link", "show", "br0") // bridges stay
+				s.Host.Run("ip", "link", "show", "br0") // bridges stay
 			})
 		}
 	}
@@ -162,38 +162,38 @@ func TestInterruptions(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r.router, r.v6)
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-			s.client("web", "br0", []string{"198.51.100.10/24", "2001:db8:100::10/64"}, []string{"198.51.100.1", "2001:db8:100::1"})
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6)
-			s.reaches(s.far, "198.51.100.10")
-			s.reaches(s.far, "2001:db8:100::10")
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.Client("web", "br0", []string{"198.51.100.10/24", "2001:db8:100::10/64"}, []string{"198.51.100.1", "2001:db8:100::1"})
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6)
+			s.reaches(s.Far, "198.51.100.10")
+			s.reaches(s.Far, "2001:db8:100::10")
 			s.survives("TCP reset", func() {
-				s.host.Run("ss", "-K", "dst", "["+s.routerAddr()+"]", "dport", "=", "179")
-				s.host.Run("ss", "-K", "dst", "["+s.routerAddr()+"]", "sport", "=", "179")
-				s.eventually("reset", func() error {
+				s.Host.Run("ss", "-K", "dst", "["+s.RouterAddr()+"]", "dport", "=", "179")
+				s.Host.Run("ss", "-K", "dst", "["+s.RouterAddr()+"]", "sport", "=", "179")
+				s.Soon("reset", func() error {
 					n := s.flaps()
-					return expect(n == 1, "%d flaps", n)
+					return lab.Expect(n == 1, "%d flaps", n)
 				})
 			})
-			if !s.router.KeepsRoutes() {
+			if !s.Router.KeepsRoutes() {
 				return
 			}
 			s.keeps("router restarts", func() {
-				s.router.Kill()
-				s.router.Resume()
+				s.Router.Kill()
+				s.Router.Resume()
 			})
 			s.keeps("router and daemon restart", func() {
-				s.router.Kill()
-				s.daemon.Stop(syscall.SIGKILL)
-				s.router.Resume()
-				s.daemon.Start()
-				s.daemon.WaitReady()
+				s.Router.Kill()
+				s.Daemon.Stop(syscall.SIGKILL)
+				s.Router.Resume()
+				s.Daemon.Start()
+				s.Daemon.WaitReady()
 			})
 			s.keeps("router away while the daemon restarts", func() {
-				s.router.Kill()
-				s.daemon.Restart(syscall.SIGTERM)
-				s.router.Resume()
+				s.Router.Kill()
+				s.Daemon.Restart(syscall.SIGTERM)
+				s.Router.Resume()
 			})
 		})
 	}
@@ -207,14 +207,14 @@ func TestNeverBack(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r.router, r.v6)
-			s.daemon.CLI("config", "set", "bgp.restart_time=4")
-			s.network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
-			s.established()
-			s.waitRoutes(1, subnet4, subnet6)
+			s.Daemon.CLI("config", "set", "bgp.restart_time=4")
+			s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+			s.Established()
+			s.WaitRoutes(1, subnet4, subnet6)
 			gone := time.Now()
-			s.daemon.Stop(syscall.SIGKILL)
-			s.waitRoutes(0, subnet4, subnet6)
-			for _, c := range s.monitor.Deletes(gone, nil) {
+			s.Daemon.Stop(syscall.SIGKILL)
+			s.WaitRoutes(0, subnet4, subnet6)
+			for _, c := range s.Monitor.Deletes(gone, nil) {
 				if after := c.Time.Sub(gone); after < restartTime-time.Second {
 					t.Errorf("gone after %s: %s", after, c)
 				}

@@ -30,7 +30,7 @@ func TestScript(t *testing.T) {
 			l := lab.New(&scriptTB{env: env}, "curl")
 			d := l.NS("host").Netctld()
 			env.Values["daemon"] = d
-			env.Defer(func() { settled(l, d) })
+			env.Defer(d.Settled)
 			for _, v := range d.Env() {
 				k, val, _ := strings.Cut(v, "=")
 				env.Setenv(k, val)

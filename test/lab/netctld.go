@@ -2,6 +2,7 @@ package lab
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -123,6 +124,20 @@ func (d *Netctld) Restart(sig syscall.Signal) {
 	d.Stop(sig)
 	d.Start()
 	d.WaitReady()
+}
+
+// Settled fails the test when the host lacks anything of what is stored, unless
+// the daemon has ended or the test has failed already. It is how tests end.
+func (d *Netctld) Settled() {
+	l := d.NS.Lab
+	l.Helper()
+	if l.Failed() || d.Proc.Exited() {
+		return
+	}
+	l.Eventually(10*time.Second, "empty plan", func() error {
+		out, err := d.TryCLI("plan")
+		return errors.Join(err, Expect(out == "Nothing would change\n", "%s", out))
+	})
 }
 
 // Env returns the environment variables that point netctl and lxc to d.
