@@ -114,7 +114,11 @@ func bridgeLink(name, member string, c config.Bridge) link.Link {
 		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v4 + "forwarding", Value: flag(c.V4.Routing)})
 	}
 	if !c.V6.Address.IsValid() {
-		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v6 + "disable_ipv6", Value: "1"})
+		// Below its smallest MTU (RFC 8200 section 5) the kernel has no IPv6 on
+		// a link, and no setting for it.
+		if c.MTU >= 1280 {
+			l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v6 + "disable_ipv6", Value: "1"})
+		}
 		return l
 	}
 	// We are the router here: no address is waited for (a bridge without ports

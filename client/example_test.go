@@ -1,0 +1,100 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"netctl/api"
+	"netctl/client"
+)
+
+// Create a network, and wait until it is in place and announced.
+func Example() {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	rev, err := c.CreateNetwork(ctx, api.NetworksPost{Name: "br0", Config: map[string]string{
+		"ipv4.address":          "198.51.100.1/24",
+		"ipv6.address":          "none",
+		"bgp.peers.tor.address": "192.0.2.1",
+		"bgp.peers.tor.asn":     "65000",
+	}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := c.WaitApplied(ctx, rev, 10*time.Second); err != nil {
+		fmt.Println(err) // names what lags, and why
+		return
+	}
+	fmt.Println("in place at revision", rev)
+	// Output: in place at revision 7
+}
+
+// Change a network only if nobody else has since it was read.
+func ExampleClient_PatchNetwork() {
+	ctx := context.Background()
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	n, etag, err := c.Network(ctx, "br0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(n.Config["ipv4.address"])
+	_, err = c.PatchNetwork(ctx, "br0", api.NetworkPatch{Config: map[string]string{"bridge.mtu": "1400"}}, etag)
+	fmt.Println(api.ErrorCode(err) == api.Precondition, err)
+	// Output:
+	// 198.51.100.1/24
+	// true ETag doesn't match: /1.0/networks/br0 has changed since it was read; read it again
+}
+
+// See what a write would lead to, without doing it.
+func ExampleClient_DryRun() {
+	c := client.Unix(exampleSocket()).DryRun(func(p api.Plan) error {
+		for _, change := range p.Members[0].Changes {
+			fmt.Println(change.Target, change.Command)
+		}
+		return nil
+	})
+	defer c.Close()
+	if _, err := c.DeleteNetwork(context.Background(), "br0", ""); err != nil {
+		fmt.Println(err)
+	}
+	// Output: link ip link del br0
+}
+
+// exampleSocket is where a daemon with canned answers listens.
+func exampleSocket() string {
+	dir, err := os.MkdirTemp("", "netctl")
+	if err != nil {
+		panic(err)
+	}
+	path := filepath.Join(dir, "unix.socket")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", path)
+	if err != nil {
+		panic(err)
+	}
+	answer := func(status int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(api.HeaderRevision, "7")
+			w.Header().Set("ETag", "abc")
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+		}
+	}
+	m := http.NewServeMux()
+	m.HandleFunc("POST /1.0/networks", answer(201, `{"type":"sync","metadata":null}`))
+	m.HandleFunc("GET /1.0/networks/br0", answer(200, `{"type":"sync","metadata":{"name":"br0","config":{"ipv4.address":"198.51.100.1/24"}}}`))
+	m.HandleFunc("PATCH /1.0/networks/br0", answer(412, `{"type":"error","error_code":412,"error":"ETag doesn't match: /1.0/networks/br0 has changed since it was read; read it again"}`))
+	m.HandleFunc("DELETE /1.0/networks/br0", answer(200, `{"type":"sync","metadata":{"members":[{"changes":[{"target":"link","command":"ip link del br0"}]}]}}`))
+	m.HandleFunc("GET /1.0/status", answer(200, `{"type":"sync","metadata":{"revision":7,"applied":7,"targets":[]}}`))
+	go func() { _ = (&http.Server{Handler: m, ReadHeaderTimeout: time.Second}).Serve(l) }()
+	return path
+}
