@@ -12,6 +12,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -42,6 +43,9 @@ type System struct {
 type app struct {
 	System
 	dir, socket, target string
+	named               string         // the remote that --remote names
+	https               *client.Client // of the remote that the command is for; nil for the daemon on this host
+	away                bool           // the command has to do with a daemon on another host
 	wait                time.Duration
 	dryRun              bool
 }
@@ -65,10 +69,11 @@ func (a *app) root() *cobra.Command {
 	root := group("netctl", "Manage the networks of this host",
 		`netctl manages the networks of a host and announces their prefixes over BGP.
 
-It talks to the daemon netctld through a unix socket in the daemon's directory.
+It talks to the daemon netctld through a unix socket in the daemon's directory,
+or over HTTPS to one on another host that "netctl remote add" has made known.
 The exit status is 0 on success, 1 when something failed, 2 when the command
 line is wrong and 3 when the daemon cannot be reached.`,
-		a.network(), a.config(), a.bgp(), a.plan(), a.shutdown(), a.monitor(), a.version(), a.completion())
+		a.network(), a.config(), a.bgp(), a.plan(), a.remote(), a.shutdown(), a.monitor(), a.version(), offline(a.completion()))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
@@ -77,29 +82,72 @@ line is wrong and 3 when the daemon cannot be reached.`,
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.dir, "dir", "", "directory of the daemon (NETCTL_DIR, "+defaultDir+")")
 	flags.StringVar(&a.socket, "socket", "", "socket of the daemon (NETCTL_SOCKET, "+socketName+" in the directory)")
-	root.SetHelpCommand(help(root))
+	flags.StringVar(&a.named, "remote", "", "daemon on another host that the command is for, or "+local)
+	if err := root.RegisterFlagCompletionFunc("remote", a.completeRemoteFlag); err != nil {
+		panic(err) // the flag was added above
+	}
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if isOffline(cmd) {
+			return nil
+		}
+		return a.connect(cmd)
+	}
+	root.SetHelpCommand(offline(help(root)))
 	root.CompletionOptions.DisableDefaultCmd = true // ours is shorter
 	strict(root)
 	return root
 }
 
-// client returns a client of the daemon that flags and environment name. A
-// flag counts for more than the environment, a socket for more than a
-// directory.
-func (a *app) client() *client.Client {
-	path := a.socket
+// connect finds the remote that the command is for, if it is for one. A flag
+// counts for more than the environment, and that for more than the remote that
+// the user has switched to.
+func (a *app) connect(cmd *cobra.Command) error {
+	name := a.named
 	switch {
-	case path != "":
-	case a.dir != "":
-		path = filepath.Join(a.dir, socketName)
-	case a.Getenv("NETCTL_SOCKET") != "":
-		path = a.Getenv("NETCTL_SOCKET")
-	case a.Getenv("NETCTL_DIR") != "":
-		path = filepath.Join(a.Getenv("NETCTL_DIR"), socketName)
-	default:
-		path = filepath.Join(defaultDir, socketName)
+	case name != "" && (a.socket != "" || a.dir != ""):
+		return &usageError{cmd, errors.New("--remote does not go with --socket or --dir, which name the daemon on this host")}
+	case name == local:
+		return nil
+	case name == "" && (a.socket != "" || a.dir != "" || a.Getenv("NETCTL_SOCKET") != "" || a.Getenv("NETCTL_DIR") != ""):
+		return nil
 	}
-	c := client.Unix(path)
+	known, err := a.remotes()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		name = known.Default
+	}
+	if name == local {
+		return nil
+	}
+	a.away = true
+	a.https, err = known.client(name)
+	return err
+}
+
+// socketPath returns where the daemon on this host is. A flag counts for more
+// than the environment, a socket for more than a directory.
+func (a *app) socketPath() string {
+	switch {
+	case a.socket != "":
+		return a.socket
+	case a.dir != "":
+		return filepath.Join(a.dir, socketName)
+	case a.Getenv("NETCTL_SOCKET") != "":
+		return a.Getenv("NETCTL_SOCKET")
+	case a.Getenv("NETCTL_DIR") != "":
+		return filepath.Join(a.Getenv("NETCTL_DIR"), socketName)
+	}
+	return filepath.Join(defaultDir, socketName)
+}
+
+// client returns a client of the daemon that the command is for.
+func (a *app) client() *client.Client {
+	c := a.https
+	if c == nil {
+		c = client.Unix(a.socketPath())
+	}
 	if a.target != "" {
 		c = c.Target(a.target)
 	}

@@ -54,7 +54,7 @@ func TestForbidden(t *testing.T) {
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Error(diff)
 	}
-	if hint := unreachableHint(&os.PathError{Err: os.ErrPermission}); !strings.Contains(hint, "--group") {
+	if hint := (&app{}).unreachableHint(&os.PathError{Err: os.ErrPermission}); !strings.Contains(hint, "--group") {
 		t.Errorf("hint %q", hint)
 	}
 }

@@ -81,11 +81,44 @@ func help(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// exactly returns the check of a command that takes n arguments.
-func exactly(n int) cobra.PositionalArgs {
+// offlineMark marks commands that talk to no daemon.
+const offlineMark = "offline"
+
+// offline says that cmd, and those below it, talk to no daemon.
+func offline(cmd *cobra.Command) *cobra.Command {
+	cmd.Annotations = map[string]string{offlineMark: "true"}
+	return cmd
+}
+
+// isOffline reports whether cmd talks to no daemon. Completion finds out by
+// itself when it must.
+func isOffline(cmd *cobra.Command) bool {
+	if cmd.HasSubCommands() || strings.HasPrefix(cmd.Name(), cobra.ShellCompRequestCmd) {
+		return true
+	}
+	for c := cmd; c != nil; c = c.Parent() {
+		if c.Annotations[offlineMark] != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// atMost returns the check of a command that takes n arguments or fewer.
+func atMost(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) > n {
 			return fmt.Errorf("argument %q is one too many: %s", args[n], usage(cmd))
+		}
+		return nil
+	}
+}
+
+// exactly returns the check of a command that takes n arguments.
+func exactly(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := atMost(n)(cmd, args); err != nil {
+			return err
 		}
 		return atLeast(n)(cmd, args)
 	}

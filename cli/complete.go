@@ -26,6 +26,9 @@ const noFiles = cobra.ShellCompDirectiveNoFileComp
 func (a *app) ask(cmd *cobra.Command, get func(context.Context, *client.Client) []string) []string {
 	ctx, cancel := context.WithTimeout(cmd.Context(), completeTimeout)
 	defer cancel()
+	if a.connect(cmd) != nil {
+		return nil
+	}
 	c := a.client()
 	defer c.Close()
 	return get(ctx, c)

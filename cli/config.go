@@ -14,7 +14,7 @@ import (
 // config returns the commands for the configuration of the daemon.
 func (a *app) config() *cobra.Command {
 	return a.addTarget(group("config", "Manage the configuration of the daemon", "",
-		a.configShow(), a.configGet(), a.configSet(), a.configUnset(), a.configEdit()))
+		a.configShow(), a.configGet(), a.configSet(), a.configUnset(), a.configEdit(), a.trust()))
 }
 
 func (a *app) configShow() *cobra.Command {

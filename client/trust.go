@@ -37,8 +37,13 @@ func (c *Client) CreateCertificate(ctx context.Context, p api.CertificatesPost) 
 // the trust store, in the way that p says.
 func (c *Client) CreateToken(ctx context.Context, p api.CertificatesPost) (api.CertificateAddToken, error) {
 	p.Token = true
+	r := call{method: http.MethodPost, path: certificatesPath, body: p}
+	if c.rehearse != nil {
+		_, err := c.rehearsal(ctx, r)
+		return api.CertificateAddToken{}, err
+	}
 	var op api.Operation
-	if _, err := c.do(ctx, call{method: http.MethodPost, path: certificatesPath, body: p}, &op); err != nil {
+	if _, err := c.do(ctx, r, &op); err != nil {
 		return api.CertificateAddToken{}, err
 	}
 	t, ok := op.Token()
