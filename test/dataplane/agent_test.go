@@ -1,0 +1,364 @@
+package dataplane_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/rpc"
+	"net/rpc/jsonrpc"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"netctl/network/dhcp"
+	"netctl/network/dhcp/dnsmasq"
+	"netctl/network/firewall"
+	"netctl/network/firewall/nft"
+	"netctl/network/link"
+	"netctl/network/link/netlink"
+	"netctl/test/lab"
+)
+
+// agentEnv makes the test binary an agent; its value is the directory.
+const agentEnv = "NETCTL_DATAPLANE_AGENT"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(agentEnv); dir != "" {
+		if err := serve(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serve answers calls on standard input and output: it is the part of a
+// daemon that is under test, in a process and a namespace of its own.
+func serve(dir string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	a := &Agent{dir: dir}
+	var err error
+	if a.links, err = netlink.New(log); err != nil {
+		return err
+	}
+	a.links.BeforeDelete = func(context.Context) { a.deletes.Add(1) }
+	if a.filter, err = nft.New(log); err != nil {
+		return err
+	}
+	if a.services, err = dnsmasq.New(dir, log); err != nil {
+		return err
+	}
+	a.services.ResolvConf = dir + "/resolv.conf"
+	for _, watch := range []func(context.Context) error{a.links.Watch, a.filter.Watch, a.services.Watch} {
+		go func() {
+			if err := watch(context.Background()); err != nil {
+				panic(err)
+			}
+		}()
+	}
+	s := rpc.NewServer()
+	if err := s.Register(a); err != nil {
+		return err
+	}
+	s.ServeCodec(jsonrpc.NewServerCodec(stdio{}))
+	return nil
+}
+
+type stdio struct{}
+
+func (stdio) Read(b []byte) (int, error)  { return os.Stdin.Read(b) }
+func (stdio) Write(b []byte) (int, error) { return os.Stdout.Write(b) }
+func (stdio) Close() error                { return nil }
+
+// An Agent acts in its namespace for a test.
+type Agent struct {
+	dir      string
+	links    *netlink.Host
+	filter   *nft.Firewall
+	services *dnsmasq.Servers
+	deletes  atomic.Int64
+}
+
+// A World is what is wanted of a host.
+type World struct {
+	Link     link.State
+	Firewall firewall.Config
+	DHCP     []dhcp.Service
+}
+
+// Apply makes the host what w says, in the order of the daemon.
+func (a *Agent) Apply(w World, _ *struct{}) error {
+	ctx := context.Background()
+	return errors.Join(a.links.Apply(ctx, w.Link), a.filter.Apply(ctx, w.Firewall), a.services.Apply(ctx, w.DHCP))
+}
+
+// Plan returns what Apply would do.
+func (a *Agent) Plan(w World, out *[]string) error {
+	ctx := context.Background()
+	l, lerr := a.links.Plan(ctx, w.Link)
+	f, ferr := a.filter.Plan(ctx, w.Firewall)
+	d, derr := a.services.Plan(ctx, w.DHCP)
+	*out = append([]string{}, slices.Concat(l, f, d)...)
+	return errors.Join(lerr, ferr, derr)
+}
+
+// Partly does the first n operations on links that w needs.
+func (a *Agent) Partly(args struct {
+	World World
+	N     int
+}, total *int,
+) error {
+	have, err := a.links.Load(context.Background(), args.World.Link)
+	if err != nil {
+		return err
+	}
+	ops := link.Diff(have, args.World.Link)
+	*total = len(ops)
+	return a.links.Do(context.Background(), ops[:min(args.N, len(ops))])
+}
+
+// Resync forgets what is remembered of the host.
+func (a *Agent) Resync(_ struct{}, _ *struct{}) error {
+	a.links.Resync()
+	a.filter.Resync()
+	a.services.Resync()
+	return nil
+}
+
+// Deletes returns how often links were about to be taken down.
+func (a *Agent) Deletes(_ struct{}, n *int64) error {
+	*n = a.deletes.Load()
+	return nil
+}
+
+// Changed waits until something has changed: "link", "filter" or "dhcp".
+func (a *Agent) Changed(what string, _ *struct{}) error {
+	changed := map[string]<-chan struct{}{
+		"link": a.links.Changed(), "filter": a.filter.Changed(), "dhcp": a.services.Changed(),
+	}[what]
+	select {
+	case <-changed:
+		return nil
+	case <-time.After(10 * time.Second):
+		return fmt.Errorf("no change of %s was noticed", what)
+	}
+}
+
+// Quiet takes what has been noticed so far, and reports whether there was
+// something.
+func (a *Agent) Quiet(what string, noticed *bool) error {
+	changed := map[string]<-chan struct{}{
+		"link": a.links.Changed(), "filter": a.filter.Changed(), "dhcp": a.services.Changed(),
+	}[what]
+	select {
+	case <-changed:
+		*noticed = true
+	default:
+	}
+	return nil
+}
+
+// Seen is what Observe tells of a link, in a form that survives JSON.
+type Seen struct {
+	Alias, MAC, Master string
+	MTU                int
+	Up                 bool
+	Addrs, Dynamic     []string
+}
+
+// Observed is what Observe tells.
+type Observed struct {
+	Links  map[string]Seen
+	Routes []netip.Prefix
+	Toward map[netip.Addr]link.Toward
+}
+
+// Observe returns what is seen of the host.
+func (a *Agent) Observe(peers []netip.Addr, o *Observed) error {
+	got, err := a.links.Observe(context.Background(), peers)
+	if err != nil {
+		return err
+	}
+	*o = Observed{Links: map[string]Seen{}, Routes: got.Routes, Toward: got.Toward}
+	for name, s := range got.Links {
+		seen := Seen{Alias: s.Alias, MAC: s.MAC, Master: s.Master, MTU: s.MTU, Up: s.Up}
+		for _, ad := range s.Addrs {
+			seen.Addrs = append(seen.Addrs, ad.Prefix.String())
+			if ad.Dynamic {
+				seen.Dynamic = append(seen.Dynamic, ad.Prefix.String())
+			}
+		}
+		o.Links[name] = seen
+	}
+	return nil
+}
+
+// Leases returns the leases of a network.
+func (a *Agent) Leases(network string, out *[]dhcp.Lease) error {
+	ls, err := a.services.Leases(network)
+	*out = append([]dhcp.Lease{}, ls...)
+	return err
+}
+
+// Mirror tells everybody who connects to addr over TCP whom it sees.
+func (a *Agent) Mirror(addr string, _ *struct{}) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return err
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(c, netip.MustParseAddrPort(c.RemoteAddr().String()).Addr().String())
+			_ = c.Close()
+		}
+	}()
+	return nil
+}
+
+// Look connects to a mirror and returns whom it sees.
+func (a *Agent) Look(addr string, seen *string) error {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(context.Background(), "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	b, err := io.ReadAll(c)
+	*seen = string(b)
+	return err
+}
+
+// Resolve asks a DNS server for the addresses of a name.
+func (a *Agent) Resolve(args struct{ Server, Name string }, out *[]string) error {
+	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: time.Second}
+		return d.DialContext(ctx, network, net.JoinHostPort(args.Server, "53"))
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	found, err := r.LookupHost(ctx, args.Name)
+	*out = append([]string{}, found...)
+	return err
+}
+
+// A host is a namespace with an agent in it.
+type host struct {
+	*lab.NS
+	t     *testing.T
+	dir   string
+	agent *rpc.Client
+	kill  func()
+}
+
+// newHost makes a namespace with an agent.
+func newHost(t *testing.T, l *lab.Lab, name string) *host {
+	t.Helper()
+	h := &host{NS: l.NS(name), t: t, dir: l.Dir + "/" + name}
+	if err := os.MkdirAll(h.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.Sysctl("net/ipv6/conf/default/accept_dad", "0") // usable at once
+	h.start()
+	return h
+}
+
+// start starts the agent, and stops what it leaves when the test ends.
+func (h *host) start() {
+	h.t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := h.Command(ctx, exe)
+	cmd.Env = append(os.Environ(), agentEnv+"="+h.dir)
+	var log strings.Builder
+	cmd.Stderr = &log
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.agent = jsonrpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{out, in})
+	done := false
+	h.kill = func() {
+		if done {
+			return
+		}
+		done = true
+		cancel() // SIGKILL
+		_ = cmd.Wait()
+		if h.t.Failed() {
+			h.t.Logf("agent of %s:\n%s", h.Name, log.String())
+		}
+	}
+	h.t.Cleanup(h.kill)
+}
+
+// restart kills the agent as kill -9 does, and starts another.
+func (h *host) restart() {
+	h.t.Helper()
+	h.kill()
+	h.start()
+}
+
+// try calls the agent.
+func (h *host) try(method string, args, reply any) error {
+	return h.agent.Call("Agent."+method, args, reply)
+}
+
+// call is try that fails the test.
+func (h *host) call(method string, args, reply any) {
+	h.t.Helper()
+	if err := h.try(method, args, reply); err != nil {
+		h.t.Fatalf("%s: %s: %v", h.Name, method, err)
+	}
+}
+
+// apply makes the host what w says, and checks that nothing is left to do.
+func (h *host) apply(w World) {
+	h.t.Helper()
+	h.call("Apply", w, nil)
+	h.settled(w)
+}
+
+// settled checks that the host is what w says.
+func (h *host) settled(w World) {
+	h.t.Helper()
+	var plan []string
+	h.call("Plan", w, &plan)
+	if len(plan) > 0 {
+		h.t.Errorf("%s: still to do:\n%s", h.Name, strings.Join(plan, "\n"))
+	}
+}
+
+// look connects to a mirror and returns whom it sees.
+func (h *host) look(addr string, port int) (netip.Addr, error) {
+	var seen string
+	if err := h.try("Look", net.JoinHostPort(addr, fmt.Sprint(port)), &seen); err != nil {
+		return netip.Addr{}, err
+	}
+	return netip.ParseAddr(seen)
+}
