@@ -164,10 +164,8 @@ func adjOut(c bgp.Config) map[netip.Addr][]bgp.Path {
 				continue
 			}
 			one := bgp.Path{Prefix: path.Prefix, NextHop: path.NextHop}
-			if !one.NextHop.IsValid() && path.Prefix.Addr().Is4() {
-				one.NextHop = p.NextHop4
-			} else if !one.NextHop.IsValid() {
-				one.NextHop = p.NextHop6
+			if !one.NextHop.IsValid() {
+				one.NextHop, _ = p.NextHop(bgp.FamilyOf(path.Prefix), false)
 			}
 			out[a] = append(out[a], one)
 		}

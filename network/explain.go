@@ -72,30 +72,29 @@ func reasons(name, v string, f config.Family, peers int) []Reason {
 }
 
 // NextHop returns the next hop that a peer is given for an export, and where
-// it comes from; zero when there is none.
+// it comes from; zero, and why, when there is none.
 func (h *Host) NextHop(e Export, p bgp.Peer) (netip.Addr, string) {
-	v4 := e.Prefix.Addr().Is4()
-	family, own := "6", p.NextHop6
-	if v4 {
-		family, own = "4", p.NextHop4
+	family := "6"
+	if e.Prefix.Addr().Is4() {
+		family = "4"
 	}
+	if e.NextHop.IsValid() {
+		return e.NextHop, fmt.Sprintf("bgp.ipv%s.nexthop of network %s", family, e.Owners[0].Network)
+	}
+	own, held := p.NextHop(bgp.FamilyOf(e.Prefix), true)
 	local := p.LocalAddr
 	if !local.IsValid() {
 		local = p.Source
 	}
 	switch {
-	case e.NextHop.IsValid():
-		return e.NextHop, fmt.Sprintf("bgp.ipv%s.nexthop of network %s", family, e.Owners[0].Network)
-	case own.IsValid() && own == local:
+	case held != "":
+		return own, held
+	case own.Is4() != e.Prefix.Addr().Is4():
+		return own, "our IPv6 address, if the peer takes one for IPv4 (RFC 8950): the interface toward it has no IPv4 address"
+	case own == local:
 		return own, "our end of the session"
-	case own.IsValid():
-		return own, fmt.Sprintf("the IPv%s address of the interface that has our end of the session, %s", family, local)
-	case v4 && p.NextHop6.IsValid():
-		return p.NextHop6, "our IPv6 address, for peers that take one for IPv4 (RFC 8950): the interface toward the peer has no IPv4 address"
-	case !local.IsValid():
-		return netip.Addr{}, fmt.Sprintf("there is no route to %s", p.Addr)
 	default:
-		return netip.Addr{}, fmt.Sprintf("the interface toward %s has no IPv%s address, and bgp.ipv%s.nexthop is not set", p.Addr, family, family)
+		return own, fmt.Sprintf("the IPv%s address of the interface that has our end of the session, %s", family, local)
 	}
 }
 
