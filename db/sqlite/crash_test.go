@@ -146,7 +146,7 @@ func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	cmd := child(t, "fill", t.TempDir())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS} // nothing of it reaches the host
-	if os.Getuid() != 0 { // may mount in a user namespace of its own only
+	if os.Getuid() != 0 {                                                     // may mount in a user namespace of its own only
 		cmd.SysProcAttr = &syscall.SysProcAttr{
 			Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
