@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"os"
 	"strings"
 
 	"netctl/api"
@@ -48,15 +49,24 @@ func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
 		if e.config == nil {
 			e.config = map[string]string{}
 		}
-		for _, family := range []string{"ipv4", "ipv6"} {
+		for family, choice := range map[string]string{"ipv4": config.Auto, "ipv6": autoIPv6()} {
 			if _, ok := e.config[family+".address"]; !ok {
-				e.config[family+".address"] = config.Auto
+				e.config[family+".address"] = choice
 			}
 		}
 		return d.putNetwork(tx, req.Name, req.Type, e, nil)
 	}
 	return d.write(r, create, api.EventLifecycleBody{Action: "network-created", Source: networkURL(req.Name)},
 		reply{status: http.StatusCreated, location: networkURL(req.Name)})
+}
+
+// autoIPv6 is ipv6.address of a network whose creator has not said: none on a
+// host without IPv6.
+func autoIPv6() string {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		return config.None
+	}
+	return config.Auto
 }
 
 // nameFree refuses the name of an interface that exists and is not ours.

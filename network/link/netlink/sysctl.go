@@ -51,7 +51,7 @@ func (h *Host) settings(s *link.State, want link.State) error {
 }
 
 // sysctl returns the value of a setting; nothing when the kernel has no such
-// setting.
+// setting. Where there is no IPv6 it is as good as disabled.
 func (h *Host) sysctl(key string) (string, error) {
 	dev := device(key)
 	if v, ok := h.sysctls[dev][key]; ok {
@@ -60,6 +60,9 @@ func (h *Host) sysctl(key string) (string, error) {
 	v, err := readSysctl(key)
 	if err != nil {
 		return "", err
+	}
+	if v == "" && strings.HasPrefix(key, conf6) && strings.HasSuffix(key, "/disable_ipv6") {
+		return "1", nil
 	}
 	if h.sysctls[dev] == nil {
 		h.sysctls[dev] = map[string]string{}
