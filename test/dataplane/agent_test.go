@@ -191,9 +191,9 @@ func (a *Agent) Observe(peers []netip.Addr, o *Observed) error {
 	for name, s := range got.Links {
 		seen := Seen{Alias: s.Alias, MAC: s.MAC, Master: s.Master, MTU: s.MTU, Up: s.Up}
 		for _, ad := range s.Addrs {
-			seen.Addrs = append(seen.Addrs, ad.Prefix.String())
+			seen.Addrs = append(seen.Addrs, ad.String())
 			if ad.Dynamic {
-				seen.Dynamic = append(seen.Dynamic, ad.Prefix.String())
+				seen.Dynamic = append(seen.Dynamic, ad.String())
 			}
 		}
 		o.Links[name] = seen
@@ -228,10 +228,14 @@ func (a *Agent) Mirror(addr string, _ *struct{}) error {
 	return nil
 }
 
-// Look connects to a mirror and returns whom it sees.
-func (a *Agent) Look(addr string, seen *string) error {
+// Look connects to a mirror, from a local address and port if From is set,
+// and returns whom it sees.
+func (a *Agent) Look(args struct{ From, Addr string }, seen *string) error {
 	d := net.Dialer{Timeout: time.Second}
-	c, err := d.DialContext(context.Background(), "tcp", addr)
+	if args.From != "" {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.MustParseAddrPort(args.From))
+	}
+	c, err := d.DialContext(context.Background(), "tcp", args.Addr)
 	if err != nil {
 		return err
 	}
@@ -356,8 +360,12 @@ func (h *host) settled(w World) {
 
 // look connects to a mirror and returns whom it sees.
 func (h *host) look(addr string, port int) (netip.Addr, error) {
+	return h.lookFrom("", net.JoinHostPort(addr, fmt.Sprint(port)))
+}
+
+func (h *host) lookFrom(from, addr string) (netip.Addr, error) {
 	var seen string
-	if err := h.try("Look", net.JoinHostPort(addr, fmt.Sprint(port)), &seen); err != nil {
+	if err := h.try("Look", map[string]string{"From": from, "Addr": addr}, &seen); err != nil {
 		return netip.Addr{}, err
 	}
 	return netip.ParseAddr(seen)
