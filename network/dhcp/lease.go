@@ -24,6 +24,22 @@ func ParseLeases(data []byte) []Lease {
 	return leases
 }
 
+// CleanLeases returns the lease file data without the lines that make no
+// sense, which dnsmasq would stumble over, and lose what follows.
+func CleanLeases(data []byte) []byte {
+	var clean strings.Builder
+	for line := range strings.SplitSeq(string(data), "\n") {
+		_, ok := parseLease(line)
+		if id, duid := strings.CutPrefix(line, "duid "); duid {
+			_, ok = octets(id)
+		}
+		if ok {
+			clean.WriteString(line + "\n")
+		}
+	}
+	return []byte(clean.String())
+}
+
 func parseLease(line string) (l Lease, ok bool) {
 	f := strings.Fields(line)
 	if len(f) < 4 || len(f) > 5 {

@@ -44,6 +44,21 @@ func TestParseLeases(t *testing.T) {
 	}
 }
 
+// TestCleanLeases holds that all that makes sense stays, and nothing else.
+func TestCleanLeases(t *testing.T) {
+	clean := CleanLeases([]byte(leaseFile))
+	if d := cmp.Diff(ParseLeases([]byte(leaseFile)), ParseLeases(clean), cmpopts.EquateComparable(netip.Addr{})); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	lines := strings.Split(string(clean), "\n")
+	if len(lines) != 8 || lines[3] != "duid 00:01:00:01:2c:e4:13:11:00:16:3e:00:00:01" || lines[7] != "" {
+		t.Errorf("%q", lines)
+	}
+	if again := CleanLeases(clean); string(again) != string(clean) {
+		t.Errorf("%q becomes %q", clean, again)
+	}
+}
+
 func FuzzParseLeases(f *testing.F) {
 	f.Add(leaseFile)
 	for line := range strings.SplitSeq(leaseFile, "\n") {

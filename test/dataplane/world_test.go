@@ -38,6 +38,8 @@ func world(bridges ...bridge) World {
 	if len(bridges) == 0 {
 		return World{}
 	}
+	bridges = slices.Clone(bridges)
+	slices.SortFunc(bridges, func(a, b bridge) int { return strings.Compare(a.name, b.name) })
 	for _, b := range bridges {
 		l := link.Link{Name: b.name, Kind: link.Bridge, Network: b.name, MTU: 1500, Ports: b.ports}
 		n := firewall.Network{Name: b.name, DNS: true}

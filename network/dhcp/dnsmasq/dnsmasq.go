@@ -259,10 +259,8 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 		}
 	}
 	files := s.files(filepath.Dir(next.conf))
-	if next.service.V6.Address.IsValid() {
-		if err := identify(files.Leases); err != nil {
-			return err
-		}
+	if err := prepare(files.Leases, next.service.V6.Address.IsValid()); err != nil {
+		return err
 	}
 	s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq start", slog.String("network", next.network), slog.String("config", next.conf))
 	if err := s.exec(ctx, "--conf-file="+next.conf); err != nil {

@@ -79,33 +79,34 @@ func writeFile(path, text string, mode os.FileMode) error {
 	return os.Rename(tmp, path)
 }
 
-// identify gives the DHCPv6 server an identifier, unless its lease file holds
-// one: left to itself, dnsmasq looks for a hardware address among those of
-// all interfaces, which fails when many start at once. It is a DUID-UUID (RFC
-// 6355).
-func identify(leases string) error {
+// prepare makes the lease file of one that is about to start fit for it.
+// What makes no sense goes, and with v6 the server gets an identifier unless
+// there is one: left to itself, dnsmasq looks for a hardware address among
+// those of all interfaces, which fails when many start at once. It is a
+// DUID-UUID (RFC 6355).
+func prepare(leases string, v6 bool) error {
 	const duidUUID = 4
 	b, err := os.ReadFile(leases)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	text := string(b)
-	if strings.HasPrefix(text, "duid ") || strings.Contains(text, "\nduid ") {
-		return nil
-	}
-	if text != "" && !strings.HasSuffix(text, "\n") {
+	text := string(dhcp.CleanLeases(b))
+	if v6 && !strings.HasPrefix(text, "duid ") && !strings.Contains(text, "\nduid ") {
+		uuid := make([]byte, 16)
+		if _, err := rand.Read(uuid); err != nil {
+			return err
+		}
+		uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80 // RFC 9562: version 4
+		text += fmt.Sprintf("duid 00:%02x", duidUUID)
+		for _, o := range uuid {
+			text += fmt.Sprintf(":%02x", o)
+		}
 		text += "\n"
 	}
-	uuid := make([]byte, 16)
-	if _, err := rand.Read(uuid); err != nil {
-		return err
+	if text == string(b) {
+		return nil
 	}
-	uuid[6], uuid[8] = uuid[6]&0x0f|0x40, uuid[8]&0x3f|0x80 // RFC 9562: version 4
-	text += fmt.Sprintf("duid 00:%02x", duidUUID)
-	for _, o := range uuid {
-		text += fmt.Sprintf(":%02x", o)
-	}
-	return writeFile(leases, text+"\n", 0o644)
+	return writeFile(leases, text, 0o644)
 }
 
 // upstreams writes the upstream DNS servers of the host to the file that all

@@ -67,39 +67,39 @@ func TestHome(t *testing.T) {
 	}
 }
 
-// TestIdentify holds that an identifier is given once, and that leases stay.
-func TestIdentify(t *testing.T) {
+// TestPrepare holds that an identifier is given once, and that leases stay.
+func TestPrepare(t *testing.T) {
 	duid := regexp.MustCompile(`(?m)^duid 00:04(:[0-9a-f]{2}){16}$`)
 	path := filepath.Join(t.TempDir(), "leases")
-	read := func() string {
+	prepared := func(v6 bool) string {
 		t.Helper()
+		if err := prepare(path, v6); err != nil {
+			t.Fatal(err)
+		}
 		b, err := os.ReadFile(path)
-		if err != nil {
+		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
 		}
 		return string(b)
 	}
-	if err := identify(path); err != nil {
-		t.Fatal(err)
+	if got := prepared(false); got != "" {
+		t.Errorf("without IPv6: %q", got)
 	}
-	first := read()
+	first := prepared(true)
 	if !duid.MatchString(first) {
 		t.Fatalf("%q", first)
 	}
-	if err := identify(path); err != nil {
-		t.Fatal(err)
-	}
-	if got := read(); got != first {
+	if got := prepared(true); got != first {
 		t.Errorf("a second time makes %q of %q", got, first)
 	}
 	const lease = "1700003600 00:16:3e:aa:bb:cc 10.0.0.5 c1 *"
-	if err := os.WriteFile(path, []byte(lease), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("garbage\n"+lease), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := identify(path); err != nil {
-		t.Fatal(err)
+	if got := prepared(false); got != lease+"\n" {
+		t.Errorf("%q", got)
 	}
-	if got := read(); !strings.HasPrefix(got, lease+"\n") || !duid.MatchString(got) || got == first {
+	if got := prepared(true); !strings.HasPrefix(got, lease+"\n") || !duid.MatchString(got) || strings.Contains(got, first) {
 		t.Errorf("%q", got)
 	}
 }
