@@ -204,7 +204,7 @@ func TestDrift(t *testing.T) {
 	}
 	b.v4 = "10.88.0.1/24"
 	h.apply(world(b))
-	for _, what := range []string{"filter", "dhcp"} {
+	for _, what := range []string{"link", "filter", "dhcp"} {
 		noticed = false
 		if h.call("Quiet", what, &noticed); noticed {
 			t.Errorf("our own change of %s was news", what)
@@ -390,6 +390,20 @@ func TestInterrupted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestUsableAtOnce holds that addresses are usable when Apply returns, though
+// the bridge has no port and the kernel would look for duplicates.
+func TestUsableAtOnce(t *testing.T) {
+	h := newBare(t)
+	h.Sysctl("net/ipv6/conf/default/accept_dad", "1")
+	w := world(lan)
+	w.Link.Links[0].Sysctls = nil
+	h.call("Apply", w, nil)
+	if out := h.Run("ip", "-o", "addr", "show", "dev", "br0", "scope", "global"); strings.Contains(out, "tentative") || strings.Count(out, "\n") != 2 {
+		t.Errorf("addresses\n%s", out)
+	}
+	h.Run("ping", "-n", "-c", "1", "-I", "fd77::1", "fd77::1")
 }
 
 // TestObserve holds what is seen of links that are not ours.

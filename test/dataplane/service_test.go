@@ -265,8 +265,12 @@ func TestBridgeAgain(t *testing.T) {
 	s.host.apply(w)
 	s.plug("br0")
 	first, _ := s.lease(netip.Prefix{})
+	pid := s.host.pid("br0")
 	s.host.Run("ip", "link", "del", "br0")
 	s.host.apply(w)
+	if s.host.pid("br0") == pid {
+		t.Error("the sockets of the old bridge are kept")
+	}
 	s.host.Run("ip", "link", "set", "vc1", "master", "br0")
 	s.clients[0].Run("ip", "addr", "flush", "dev", "eth0")
 	if again := s.clients[0].DHCP4("eth0"); again.Addr != first[0].Addr {
