@@ -124,6 +124,65 @@ func TestRequests(t *testing.T) {
 			},
 			"GET /1.0/networks/br0/state", `{"mtu":1500}`, 1500,
 		},
+		"Certificates": {
+			func(ctx context.Context, c *Client) (any, error) { v, err := c.Certificates(ctx); return len(v), err },
+			"GET /1.0/certificates?recursion=1", `[{"name":"a"}]`, 1,
+		},
+		"Certificate": {
+			func(ctx context.Context, c *Client) (any, error) {
+				v, tag, err := c.Certificate(ctx, "ab12")
+				return v.Name + tag, err
+			},
+			"GET /1.0/certificates/ab12", `{"name":"a"}`, "atag",
+		},
+		"CreateCertificate": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.CreateCertificate(ctx, api.CertificatesPost{TrustToken: "t"})
+			},
+			`POST /1.0/certificates {"name":"","type":"","restricted":false,"projects":null,"certificate":"","token":false,"trust_token":"t"}`, `null`, int64(7),
+		},
+		"CreateToken": {
+			func(ctx context.Context, c *Client) (any, error) {
+				t, err := c.CreateToken(ctx, api.CertificatesPost{Name: "a"})
+				return t.ClientName + t.Secret, err
+			},
+			`POST /1.0/certificates {"name":"a","type":"","restricted":false,"projects":null,"certificate":"","token":true}`,
+			`{"class":"token","metadata":{"secret":"s","request":{"name":"a"}}}`, "as",
+		},
+		"UpdateCertificate": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.UpdateCertificate(ctx, "ab", api.CertificatePut{Name: "b"}, "x")
+			},
+			`PUT /1.0/certificates/ab If-Match:x {"name":"b","type":"","restricted":false,"projects":null,"certificate":""}`, `null`, int64(7),
+		},
+		"PatchCertificate": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.PatchCertificate(ctx, "ab", api.CertificatePatch{Name: &text}, "x")
+			},
+			`PATCH /1.0/certificates/ab If-Match:x {"name":"new"}`, `null`, int64(7),
+		},
+		"DeleteCertificate": {
+			func(ctx context.Context, c *Client) (any, error) { return c.DeleteCertificate(ctx, "ab", "x") },
+			`DELETE /1.0/certificates/ab If-Match:x`, `null`, int64(7),
+		},
+		"WaitOperation": {
+			func(ctx context.Context, c *Client) (any, error) {
+				op, err := c.WaitOperation(ctx, "1", 1500*time.Millisecond)
+				return op.Status, err
+			},
+			"GET /1.0/operations/1/wait?timeout=2", `{"status":"Running"}`, "Running",
+		},
+		"WaitOperation for ever": {
+			func(ctx context.Context, c *Client) (any, error) {
+				op, err := c.WaitOperation(ctx, "1", -1)
+				return op.Status, err
+			},
+			"GET /1.0/operations/1/wait?timeout=-1", `{"status":"Success"}`, "Success",
+		},
+		"CancelOperation": {
+			func(ctx context.Context, c *Client) (any, error) { return nil, c.CancelOperation(ctx, "1") },
+			"DELETE /1.0/operations/1", `null`, nil,
+		},
 		"NetworkLeases": {
 			func(ctx context.Context, c *Client) (any, error) {
 				v, err := c.NetworkLeases(ctx, "br0")

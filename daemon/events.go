@@ -163,6 +163,9 @@ func (d *Daemon) stream(ctx context.Context, conn *websocket.Conn, l *listener) 
 				return
 			}
 		case e, ok := <-l.ch:
+			if ctx.Err() != nil {
+				return // not one event more
+			}
 			_ = conn.SetWriteDeadline(time.Now().Add(eventTimeout))
 			if !ok {
 				_ = conn.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseGoingAway, ""))

@@ -34,6 +34,7 @@ func (d *Daemon) getServer(r *http.Request) (reply, error) {
 	s := api.Server{
 		APIExtensions: extensions, APIStatus: "stable", APIVersion: api.APIVersion,
 		Auth: "untrusted", AuthMethods: []string{"tls"}, Config: map[string]string{},
+		Environment: api.Environment{Addresses: []string{}, Architectures: []string{}},
 	}
 	if !identityOf(r).trusted {
 		return reply{metadata: s}, nil

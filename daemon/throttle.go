@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
@@ -46,6 +47,14 @@ func sourceOf(remote string) netip.Prefix {
 	return netip.PrefixFrom(a, bits).Masked()
 }
 
+// sourceText returns a source as people write it.
+func sourceText(s netip.Prefix) string {
+	if s.IsSingleIP() {
+		return s.Addr().String()
+	}
+	return s.String()
+}
+
 // try counts a try of a source, or says how long it must wait before the next.
 func (t *throttle) try(source netip.Prefix, now time.Time) (wait time.Duration) {
 	t.mu.Lock()
@@ -64,17 +73,16 @@ func (t *throttle) try(source netip.Prefix, now time.Time) (wait time.Duration) 
 	return 0
 }
 
-// forget makes room: the sources go that have all their tries again, and if
-// there is none, any one.
+// forget makes room: the sources go that have all their tries again, and when
+// that is not enough, a quarter of them whichever they are, so that it is
+// seldom done.
 func (t *throttle) forget(now time.Time) {
-	var last netip.Prefix
-	for s, tr := range t.sources {
-		if last = s; tr.left(now) == 0 {
-			delete(t.sources, s)
+	maps.DeleteFunc(t.sources, func(_ netip.Prefix, tr tries) bool { return tr.left(now) == 0 })
+	for s := range t.sources {
+		if len(t.sources) <= throttleSources*3/4 {
+			return
 		}
-	}
-	if len(t.sources) >= throttleSources {
-		delete(t.sources, last)
+		delete(t.sources, s)
 	}
 }
 

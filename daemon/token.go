@@ -151,7 +151,7 @@ func (d *Daemon) join(r *http.Request, req api.CertificatesPost) (reply, error) 
 	}
 	source := sourceOf(r.RemoteAddr)
 	if wait := d.throttle.try(source, time.Now()); wait > 0 {
-		return reply{}, api.Errorf(api.TooMany, "too many wrong tokens from %s: try again in %s", source, wait.Round(time.Second)+time.Second)
+		return reply{}, api.Errorf(api.TooMany, "too many wrong tokens from %s: try again in %s", sourceText(source), wait.Round(time.Second)+time.Second)
 	}
 	var id string
 	var granted api.CertificatesPost

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -243,12 +244,23 @@ func set[T any](field, value *T) {
 }
 
 // deleteCertificate is DELETE /1.0/certificates/{fingerprint}. What is under
-// way with the certificate ends.
+// way with the certificate ends before the answer.
 func (d *Daemon) deleteCertificate(r *http.Request) (reply, error) {
-	return d.writeCertificate(r, "certificate-deleted", func(tx *db.Tx, c api.Certificate) error {
+	rep, err := d.writeCertificate(r, "certificate-deleted", func(tx *db.Tx, c api.Certificate) error {
 		tx.Delete(certificateKey(c.Fingerprint))
 		return nil
 	})
+	if err != nil {
+		return reply{}, err
+	}
+	// The answer is under way: it does not end with a certificate that removes
+	// itself.
+	objs, err := d.store.Snapshot(context.WithoutCancel(r.Context()))
+	if err != nil {
+		return reply{}, err
+	}
+	d.guards.sweep(objs)
+	return rep, nil
 }
 
 // writeCertificate changes the entry of the trust store that a path names.
