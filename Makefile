@@ -69,9 +69,13 @@ generate: ## write the generated files
 demo: deps build ## show it at work with a real router, in namespaces; needs root
 	NETCTL_BIN=bin go run ./test/demo
 
+.PHONY: package
+package: build ## build the Debian package in dist/
+	packaging/build bin '$(VERSION)' dist
+
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist
 
 .PHONY: deps
 deps: ## install the Debian packages that are missing
