@@ -1,0 +1,41 @@
+package daemon
+
+import (
+	"encoding/json"
+	"testing"
+
+	"netctl/api"
+)
+
+// What the daemon logs, listeners of logging events see, at every level.
+func TestLoggingEvents(t *testing.T) {
+	b := newBench(t)
+	events, err := b.Events(t.Context(), api.EventLogging)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	// A router id has to be chosen, which the daemon logs.
+	b.applied(b.PatchServer(t.Context(), api.ServerPut{Config: map[string]string{"core.bgp_asn": "65001", "core.bgp_address": ":179"}}, ""))
+	if _, err := b.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{
+		"bgp.peers.tor.address": "192.0.2.1", "bgp.peers.tor.asn": "65000",
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		e, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body api.EventLoggingBody
+		if err := json.Unmarshal(e.Metadata, &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Message == "router id chosen" {
+			if body.Level != "info" || body.Context["router_id"] != "192.0.2.9" {
+				t.Errorf("event %+v", body)
+			}
+			return
+		}
+	}
+}
