@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -46,11 +47,12 @@ type remote struct {
 // nothing.
 func (a *app) remotes() (*remotes, error) {
 	r := &remotes{Default: local, Remotes: map[string]remote{}}
+	home := cmp.Or(a.Getenv("HOME"), a.Getenv("USERPROFILE"))
 	switch {
 	case a.Getenv("XDG_CONFIG_HOME") != "":
 		r.dir = filepath.Join(a.Getenv("XDG_CONFIG_HOME"), "netctl")
-	case a.Getenv("HOME") != "":
-		r.dir = filepath.Join(a.Getenv("HOME"), ".config", "netctl")
+	case home != "":
+		r.dir = filepath.Join(home, ".config", "netctl")
 	default:
 		return r, nil
 	}

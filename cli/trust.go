@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +81,7 @@ func (a *app) makeToken(ctx context.Context, c *client.Client, p api.Certificate
 	if err != nil || a.dryRun {
 		return err
 	}
-	_, _ = fmt.Fprintf(a.Err, "Token for client %s, good once and until %s:\n", p.Name, t.ExpiresAt.Local().Format(time.DateTime))
+	_, _ = fmt.Fprintf(a.Err, "Token for client %s, good once and until %s:\n", p.Name, t.ExpiresAt.UTC().Format(time.RFC3339))
 	return a.say("%s", t)
 }
 
@@ -122,22 +121,26 @@ func issued(c api.Certificate) (subject, expires string) {
 }
 
 // findClient returns the trusted client with a name, or with a fingerprint that
-// begins so.
+// begins so. The beginning must be long enough not to be a slip of the finger.
 func findClient(ctx context.Context, c *client.Client, arg string) (api.Certificate, error) {
+	const enough = 4
 	certs, err := c.Certificates(ctx)
 	if err != nil {
 		return api.Certificate{}, err
 	}
-	found := slices.DeleteFunc(certs, func(c api.Certificate) bool {
-		return c.Name != arg && !strings.HasPrefix(c.Fingerprint, strings.ToLower(arg))
-	})
-	switch {
-	case len(found) == 0 || arg == "":
-		return api.Certificate{}, fmt.Errorf("client %q not found: neither a name nor the beginning of a fingerprint", arg)
-	case len(found) > 1:
-		return api.Certificate{}, fmt.Errorf("client %q: %d clients are called so, or have a fingerprint that begins so: give more of the fingerprint", arg, len(found))
+	var found []api.Certificate
+	for _, c := range certs {
+		if c.Name == arg || len(arg) >= enough && strings.HasPrefix(c.Fingerprint, strings.ToLower(arg)) {
+			found = append(found, c)
+		}
 	}
-	return found[0], nil
+	switch len(found) {
+	case 0:
+		return api.Certificate{}, fmt.Errorf("client %q not found: neither a name, nor %d digits or more that a fingerprint begins with", arg, enough)
+	case 1:
+		return found[0], nil
+	}
+	return api.Certificate{}, fmt.Errorf("client %q: %d clients are called so, or have a fingerprint that begins so: give more of the fingerprint", arg, len(found))
 }
 
 func (a *app) trustShow() *cobra.Command {
@@ -193,7 +196,7 @@ func openTokens(ctx context.Context, c *client.Client) ([]openToken, error) {
 		return nil, err
 	}
 	out := []openToken{}
-	for _, op := range slices.Concat(ops["running"]) {
+	for _, op := range ops["running"] {
 		if t, ok := op.Token(); ok {
 			request, _ := op.Metadata["request"].(map[string]any)
 			restricted, _ := request["restricted"].(bool)
@@ -213,7 +216,7 @@ func (a *app) trustTokens() *cobra.Command {
 		}
 		g := grid{header: []string{"NAME", "RESTRICTED", "EXPIRES", "TOKEN"}}
 		for _, t := range tokens {
-			g.rows = append(g.rows, []string{t.Name, strconv.FormatBool(t.restricted), t.ExpiresAt.Local().Format(time.DateTime), t.Token})
+			g.rows = append(g.rows, []string{t.Name, strconv.FormatBool(t.restricted), t.ExpiresAt.UTC().Format(time.RFC3339), t.Token})
 		}
 		return a.list(*format, tokens, g)
 	}
