@@ -2,6 +2,7 @@ package bgp
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -111,6 +112,18 @@ func (c Changes) String() string {
 		fmt.Fprintf(&b, "add peer %s as %d\n", p.Addr, p.ASN)
 	}
 	return b.String()
+}
+
+// few is how many changes a log record lists.
+const few = 20
+
+// LogValue is String, or only the numbers when there are many changes.
+func (c Changes) LogValue() slog.Value {
+	if n := len(c.SetPaths) + len(c.DelPaths) + len(c.AddPeers) + len(c.SetPeers) + len(c.DelPeers); n > few {
+		return slog.StringValue(fmt.Sprintf("announce %d, withdraw %d, add %d peers, change %d, delete %d",
+			len(c.SetPaths), len(c.DelPaths), len(c.AddPeers), len(c.SetPeers), len(c.DelPeers)))
+	}
+	return slog.StringValue(strings.ReplaceAll(strings.TrimSpace(c.String()), "\n", "; "))
 }
 
 // String describes the path.

@@ -51,6 +51,9 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			if err != nil {
 				return err
 			}
+			if log, err = withFault(log, os.Getenv); err != nil {
+				return err
+			}
 			// Two: a signal that comes while the first is dealt with ends the
 			// process at once.
 			signals := make(chan os.Signal, 2)

@@ -76,6 +76,9 @@ func connContext(group int) func(context.Context, net.Conn) context.Context {
 	return func(ctx context.Context, c net.Conn) context.Context { return withCred(ctx, c, group) }
 }
 
+// readyMessage is what the log says when the daemon is ready.
+const readyMessage = "ready"
+
 // notify tells systemd when the daemon is ready, and that it is alive for as
 // long as the store answers (sd_notify(3)). Without systemd it does nothing.
 func (d *Daemon) notify(ctx context.Context) error {
@@ -86,7 +89,7 @@ func (d *Daemon) notify(ctx context.Context) error {
 	if _, err := sd.SdNotify(false, sd.SdNotifyReady); err != nil {
 		d.log.Warn("systemd was not told that the daemon is ready", "err", err)
 	}
-	d.log.Info("ready", "after", time.Since(d.start.at).Round(time.Millisecond))
+	d.log.Info(readyMessage, "after", time.Since(d.start.at).Round(time.Millisecond))
 	every, err := sd.SdWatchdogEnabled(false)
 	if err != nil || every == 0 {
 		<-ctx.Done()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
@@ -46,6 +47,9 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 		if err := s.start(ctx, c); err != nil {
 			return err
 		}
+	}
+	if !changes.Empty() {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "bgp op", slog.Any("op", changes))
 	}
 	err := s.change(ctx, changes)
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"netctl/db"
@@ -129,6 +130,7 @@ func (s *Store) commit(ctx context.Context, batch []*update) error {
 	if err := advance(ctx, tx, base.Revision()); err != nil {
 		return err
 	}
+	s.log.LogAttrs(ctx, slog.LevelDebug, "store op", slog.String("op", fmt.Sprintf("commit revision %d", base.Revision())))
 	if err := tx.Commit(); err != nil {
 		s.version = -1 // whatever became of it, read the file before the next one
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,6 +54,12 @@ type Netctld struct {
 	Dir  string // its directory, which outlives its processes
 	Proc *Proc  // the latest process
 
+	// Vars are added to the environment of processes to come.
+	Vars []string
+	// Wrap, when set, is a command that is followed by that of the daemon and
+	// becomes it. It may enter a mount namespace of its own.
+	Wrap []string
+
 	bin string
 }
 
@@ -70,16 +77,28 @@ func (ns *NS) Netctld() *Netctld {
 	return d
 }
 
+// dir is where others find the daemon's directory.
+func (d *Netctld) dir() string {
+	if d.Wrap == nil {
+		return d.Dir
+	}
+	return fmt.Sprintf("/proc/%d/root%s", d.Proc.Cmd.Process.Pid, d.Dir)
+}
+
+// Socket is the path of the API's socket.
+func (d *Netctld) Socket() string { return filepath.Join(d.dir(), "unix.socket") }
+
 // Start starts a process of the daemon and does not wait for it.
 func (d *Netctld) Start() {
 	d.NS.Lab.Helper()
-	d.Proc = d.NS.Start(filepath.Join(d.bin, "netctld"), "--dir", d.Dir, "--group", "", "--log-level", "debug")
+	cmd := append(slices.Clone(d.Wrap), filepath.Join(d.bin, "netctld"), "--dir", d.Dir, "--group", "", "--log-level", "debug")
+	d.Proc = d.NS.StartEnv(d.Vars, cmd[0], cmd[1:]...)
 }
 
 // WaitReady waits until the daemon has brought its host up to date.
 func (d *Netctld) WaitReady() {
 	d.NS.Lab.Helper()
-	if out, err := d.NS.Try(filepath.Join(d.bin, "netctld"), "waitready", "--dir", d.Dir, "--timeout", "45s"); err != nil {
+	if out, err := d.NS.Try(filepath.Join(d.bin, "netctld"), "waitready", "--dir", d.dir(), "--timeout", "45s"); err != nil {
 		d.NS.Lab.Fatalf("netctld: %v: %s\n%s", err, out, d.Proc.Output())
 	}
 }
@@ -89,7 +108,7 @@ func (d *Netctld) WaitReady() {
 func (d *Netctld) WaitSent() {
 	d.NS.Lab.Helper()
 	d.NS.Lab.Eventually(30*time.Second, d.NS.Name+" has sent its routes", func() error {
-		out, err := d.NS.Try("curl", "-s", "-S", "--unix-socket", filepath.Join(d.Dir, "unix.socket"), "http://netctl/1.0/bgp/routes")
+		out, err := d.NS.Try("curl", "-s", "-S", "--unix-socket", d.Socket(), "http://netctl/1.0/bgp/routes")
 		if err != nil {
 			return err
 		}
@@ -147,7 +166,7 @@ func (d *Netctld) Env() []string {
 
 // TryCLI runs the command netctl on the host of the daemon.
 func (d *Netctld) TryCLI(args ...string) (string, error) {
-	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.Dir}, args...)...)
+	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.dir()}, args...)...)
 }
 
 // CLI is TryCLI that fails the test.
@@ -169,7 +188,7 @@ func (d *Netctld) Get(path string) string {
 // Curl sends a request with a JSON body to the API and returns the answer.
 func (d *Netctld) Curl(method, path, body string, header ...string) string {
 	d.NS.Lab.Helper()
-	args := []string{"-s", "-S", "--max-time", "60", "--unix-socket", filepath.Join(d.Dir, "unix.socket"), "-X", method, "http://netctl" + path}
+	args := []string{"-s", "-S", "--max-time", "60", "--unix-socket", d.Socket(), "-X", method, "http://netctl" + path}
 	if body != "" {
 		args = append(args, "-d", body)
 	}

@@ -13,11 +13,15 @@ import (
 // Addresses and AS numbers of a [Site]. The host and its router share a link; behind the router
 // is a remote host; behind the host are the networks of the test.
 const (
-	HostASN, RouterASN = 65001, 65000
+	HostASN   = 65001
+	RouterASN = 65000
 
-	Host4, Host6     = "192.0.2.2", "2001:db8::2"
-	Router4, Router6 = "192.0.2.1", "2001:db8::1"
-	Far4, Far6       = "203.0.113.2", "2001:db8:f::2"
+	Host4   = "192.0.2.2"
+	Host6   = "2001:db8::2"
+	Router4 = "192.0.2.1"
+	Router6 = "2001:db8::1"
+	Far4    = "203.0.113.2"
+	Far6    = "2001:db8:f::2"
 )
 
 // A Site is one host with netctld, its router, and a remote host behind the

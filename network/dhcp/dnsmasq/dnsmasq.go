@@ -244,6 +244,7 @@ func (s *Servers) plan(ctx context.Context, v dhcp.Service) (func() error, error
 // replace starts next, after it has stopped old if that is alive. A
 // configuration that dnsmasq refuses does not stop the old one.
 func (s *Servers) replace(ctx context.Context, old, next *proc) error {
+	s.op(ctx, next.network, "configure", next.conf)
 	if err := os.MkdirAll(filepath.Dir(next.conf), 0o711); err != nil {
 		return err
 	}
@@ -262,7 +263,7 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 	if err := prepare(files.Leases, next.service.V6.Address.IsValid()); err != nil {
 		return err
 	}
-	s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq start", slog.String("network", next.network), slog.String("config", next.conf))
+	s.op(ctx, next.network, "start", next.conf)
 	if err := s.exec(ctx, "--conf-file="+next.conf); err != nil {
 		return err
 	}
@@ -278,8 +279,14 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 		return fmt.Errorf("process %d is not the one that was started", pid)
 	}
 	s.quieten(ctx, next)
+	s.op(ctx, next.network, "keep", next.conf)
 	removeOthers(next.conf)
 	return nil
+}
+
+// op tells of an operation that is about to be carried out.
+func (s *Servers) op(ctx context.Context, network, verb, what string) {
+	s.log.LogAttrs(ctx, slog.LevelDebug, "dhcp op", slog.String("network", network), slog.String("op", "dnsmasq "+verb+" "+what))
 }
 
 // quieten keeps a process from following the whole host, if it can.
@@ -325,6 +332,7 @@ func (s *Servers) remove(ctx context.Context, p *proc) error {
 		if err != nil {
 			return err
 		}
+		s.op(ctx, p.network, "forget", dir)
 		for _, name := range names {
 			if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return err

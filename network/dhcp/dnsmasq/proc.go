@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -64,7 +63,7 @@ const patience = 2 * time.Second
 
 // stop ends a process and waits until it is gone.
 func (s *Servers) stop(ctx context.Context, p *proc) error {
-	s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq stop", slog.String("network", p.network), slog.Int("pid", p.pid))
+	s.op(ctx, p.network, "stop", strconv.Itoa(p.pid))
 	defer p.close()
 	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		if err := p.signal(sig); err != nil {
@@ -111,8 +110,11 @@ func (s *Servers) scan(ctx context.Context) error {
 		return fmt.Errorf("dnsmasq: %w", err)
 	}
 	for _, d := range dirs {
-		if files, err := filepath.Glob(filepath.Join(s.dir, "networks", d.Name(), "dnsmasq*")); err == nil && len(files) > 0 {
+		dir := filepath.Join(s.dir, "networks", d.Name())
+		if files, err := filepath.Glob(filepath.Join(dir, "dnsmasq*")); err == nil && len(files) > 0 {
 			s.procs[d.Name()] = &proc{network: d.Name()}
+		} else {
+			_ = os.Remove(dir) // unless it holds something else
 		}
 	}
 	here, err := namespace("thread-self")

@@ -1,0 +1,108 @@
+// Package fault breaks things around netctld, and netctld itself, and sees
+// that what must survive does and that the rest is repaired.
+package fault
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"netctl/api"
+	"netctl/test/lab"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	lab.RemoveBinaries()
+	os.Exit(code)
+}
+
+const (
+	subnet4, subnet6 = "198.51.100.0/24", "2001:db8:100::/64"
+	bridge4, bridge6 = "198.51.100.1/24", "2001:db8:100::1/64"
+)
+
+// A site is a host with its surroundings, and what the tests ask it.
+type site struct{ *lab.Site }
+
+func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c) }
+
+// newSite builds a site with a network br0 that its router has heard of.
+func newSite(t *testing.T, keys ...string) *site {
+	t.Helper()
+	s := &site{lab.NewSite(t, bird, false)}
+	s.Network("br0", bridge4, bridge6, keys...)
+	s.Established()
+	s.WaitRoutes(1, subnet4, subnet6)
+	return s
+}
+
+// peers returns what the daemon says of its peers, by address.
+func (s *site) peers() map[string]api.BGPPeer {
+	s.Helper()
+	var e struct{ Metadata []api.BGPPeer }
+	if err := json.Unmarshal([]byte(s.Daemon.Get("/1.0/bgp/peers?recursion=1")), &e); err != nil {
+		s.Fatalf("peers: %v", err)
+	}
+	out := map[string]api.BGPPeer{}
+	for _, p := range e.Metadata {
+		out[p.Address] = p
+	}
+	return out
+}
+
+// back waits until the session is up and everything has been sent on it.
+func (s *site) back() {
+	s.Helper()
+	s.Established()
+	s.Daemon.WaitSent()
+}
+
+// logged returns the lines of the daemon's log since an offset that match.
+func logged(d *lab.Netctld, from int, pattern string) []string {
+	var out []string
+	re := regexp.MustCompile(pattern)
+	for line := range strings.Lines(d.Proc.Output()[from:]) {
+		if re.MatchString(line) {
+			out = append(out, strings.TrimSpace(line))
+		}
+	}
+	return out
+}
+
+// within runs what breaks something, waits until check is content and returns
+// how long it took. A second is what is promised; a machine that is busy with
+// other tests gets more.
+func (s *site) within(what string, breaks func(), check func() error) time.Duration {
+	s.Helper()
+	breaks()
+	start := time.Now()
+	s.Eventually(5*time.Second, what, check)
+	took := time.Since(start)
+	s.Logf("%s: repaired after %s", what, took.Round(time.Millisecond))
+	return took
+}
+
+// killDNSMasq kills the dnsmasq of a network, if it has one.
+func (s *site) killDNSMasq(network string) {
+	s.Helper()
+	b, err := os.ReadFile(filepath.Join(s.Daemon.Dir, "networks", network, "dnsmasq.pid"))
+	if err != nil {
+		return
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return
+	}
+	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if strings.Contains(string(cmdline), s.Daemon.Dir) { // it has not ended long ago
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
