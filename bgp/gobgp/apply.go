@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	api "github.com/osrg/gobgp/v3/api"
 
@@ -71,6 +70,7 @@ func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
 	adds := make([]*class, len(changes.SetPaths))
 	for i, p := range changes.SetPaths {
 		adds[i] = s.scope.class(p)
+		s.moving = s.moving || s.scope.moves(p.Prefix, adds[i])
 	}
 	err := s.setPolicy(ctx)
 	srv := s.srv
@@ -98,11 +98,6 @@ func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
 		s.scope.set(p, nil)
 	}
 	s.scope.prune()
-	if len(changes.SetPaths)+len(changes.DelPaths) > bulkPaths {
-		s.bulk = time.Now()
-	}
-	for _, p := range s.peers {
-		p.counted = false
-	}
+	s.moving = false
 	return errors.Join(err, s.changePeers(ctx, changes))
 }

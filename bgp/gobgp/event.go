@@ -100,8 +100,7 @@ func (s *Speaker) setState(p *peer, state bgp.State, why string) {
 	e := bgp.Event{Time: p.since, Peer: p.want.Addr, State: state}
 	switch {
 	case state == bgp.Established:
-		p.err, p.counted = "", false
-		s.bulk = p.since
+		p.err = ""
 		s.log.Info("session up", "peer", p.want.Addr)
 	case was == bgp.Established:
 		p.flaps++

@@ -64,8 +64,11 @@ type Speaker struct {
 	peers       map[netip.Addr]*peer // by address
 	inside      map[netip.Addr]*peer // by the address that GoBGP knows
 	policy      string               // the policy that GoBGP has
-	bulk        time.Time            // when many paths were last on their way at once
+	moving      bool                 // paths are changing their classes
 	watchers    map[chan bgp.Event]struct{}
+
+	fencing sync.Mutex // held by Flush
+	fences  uint32     // how many there have been
 
 	wake   chan struct{}
 	dirtMu sync.Mutex

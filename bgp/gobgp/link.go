@@ -36,11 +36,12 @@ type link struct {
 
 // Timing of connections.
 const (
-	dialTimeout  = 3 * time.Second
+	dialTimeout  = 4 * time.Second
 	retryAfter   = time.Second           // and up to as much again
 	returnAfter  = 50 * time.Millisecond // from the end of an established session
-	refusedAfter = 3 * time.Second       // from the end of one that was never established
-	farewell     = time.Second           // for the peer to take note of a NOTIFICATION
+	refusedAfter = 3 * time.Second       // from the end of one that was never established, and at most
+	steadyAfter  = 30 * time.Second      // a session that has lasted so long was a good one
+	farewell     = 2 * time.Second       // for the peer to take note of a NOTIFICATION
 )
 
 // start starts to connect with the peer.
@@ -90,6 +91,7 @@ func (l *link) run(ctx context.Context) {
 			_ = conn.Close()
 			return
 		}
+		began := time.Now()
 		why := r.run(ctx)
 		l.mu.Lock()
 		l.relay = nil
@@ -100,9 +102,13 @@ func (l *link) run(ctx context.Context) {
 		if closing {
 			return
 		}
-		wait = refusedAfter
-		if r.established() {
+		switch {
+		case !r.established():
+			wait = refusedAfter
+		case time.Since(began) > steadyAfter, wait == 0:
 			wait = returnAfter
+		default: // it does not last
+			wait = min(4*wait, refusedAfter)
 		}
 	}
 }
@@ -262,7 +268,7 @@ func (l *link) finish() {
 	if !idle {
 		select {
 		case <-l.done:
-		case <-time.After(2 * farewell):
+		case <-time.After(farewell + time.Second):
 		}
 	}
 	l.cancel()
@@ -271,11 +277,12 @@ func (l *link) finish() {
 
 // A linkStatus is what a link knows about its session.
 type linkStatus struct {
-	dialing  bool
-	local    netip.Addr
-	theirs   open
-	why      string
-	received map[bgp.Family]int
+	dialing              bool
+	local                netip.Addr
+	theirs               open
+	timeless             bool // there are no keepalives
+	why                  string
+	received, advertised map[bgp.Family]int
 }
 
 func (l *link) status() linkStatus {
@@ -284,19 +291,22 @@ func (l *link) status() linkStatus {
 	s := linkStatus{dialing: l.dialing, why: l.why}
 	if r := l.relay; r != nil {
 		s.local = r.outer.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		s.theirs = r.theirs()
-		s.received = r.receivedPrefixes()
+		s.theirs, s.timeless = r.theirs(), r.timeless.Load()
+		s.received, s.advertised = r.receivedPrefixes(), r.out.counts()
 	}
 	return s
 }
 
-// waiting counts the bytes that are on their way to the peer.
-func (l *link) waiting() int {
-	l.mu.Lock()
-	r := l.relay
-	l.mu.Unlock()
-	if r == nil {
-		return 0
+// established returns the relay of an established session, or nil. The link
+// may be nil too.
+func (l *link) established() *relay {
+	if l == nil {
+		return nil
 	}
-	return r.waiting()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.relay == nil || !l.relay.established() {
+		return nil
+	}
+	return l.relay
 }

@@ -95,12 +95,13 @@ type open struct {
 	restarting  bool          // its Restart State bit
 	restartTime time.Duration // it asks us to wait this long
 	extended    bool          // it takes IPv6 next hops for IPv4 unicast
+	asSize      int           // octets of an AS number in its UPDATEs, 2 or 4
 }
 
 // parseOpen reads the OPEN of a peer. It takes what it understands of it; the
 // rest is for GoBGP to judge.
 func parseOpen(m message) (open, error) {
-	o := open{families: map[bgp.Family]bool{}}
+	o := open{families: map[bgp.Family]bool{}, asSize: 2}
 	b := m.body()
 	if m.kind() != msgOpen || len(b) < openParams {
 		return o, errNotBGP
@@ -112,7 +113,7 @@ func parseOpen(m message) (open, error) {
 	eachCapability(m, func(code byte, value []byte) {
 		switch {
 		case code == capFourOctetAS && len(value) == 4:
-			o.asn = binary.BigEndian.Uint32(value)
+			o.asn, o.asSize = binary.BigEndian.Uint32(value), 4
 		case code == capMultiprotocol && len(value) == 4:
 			multiprotocol = true
 			if f, ok := familyOf(binary.BigEndian.Uint16(value), value[3]); ok {
@@ -199,28 +200,52 @@ func setRestartBits(m message, restarting bool) {
 	})
 }
 
-// Path attributes that carry prefixes (RFC 4760 sections 3 and 4).
+// Path attributes (RFC 4271 section 4.3, RFC 4760 sections 3 and 4).
 const (
-	attrMPReach    = 14
-	attrMPUnreach  = 15
-	attrLongLength = 0x10 // flag: two octets of length
+	attrOrigin      = 1
+	attrASPath      = 2
+	attrNextHop     = 3
+	attrCommunities = 8 // RFC 1997
+	attrMPReach     = 14
+	attrMPUnreach   = 15
+
+	attrOptional   = 0x80 // flags
+	attrTransitive = 0x40
+	attrLongLength = 0x10 // two octets of length
+
+	originIGP        = 0
+	originIncomplete = 2
 )
 
-// announcements counts the prefixes that an UPDATE announces, by family. An
-// UPDATE that makes no sense counts as far as it does.
-func announcements(m message) (v4, v6 int) {
-	b := m.body()
-	withdrawn, b, ok := cut16(b)
+// An update is the content of an UPDATE, in the message's own memory.
+type update struct {
+	withdrawn, announced map[bgp.Family][]byte // prefixes
+	nextHop              []byte
+	asPath               []byte
+}
+
+// parseUpdate takes an UPDATE apart. It returns what it has found up to where
+// the message makes no sense, and whether all of it does.
+func parseUpdate(m message) (u update, ok bool) {
+	u = update{withdrawn: map[bgp.Family][]byte{}, announced: map[bgp.Family][]byte{}}
+	withdrawn, b, ok := cut16(m.body())
 	if !ok {
-		return 0, 0
+		return u, false
 	}
-	_ = withdrawn
-	attrs, nlri, ok := cut16(b)
+	attrs, announced, ok := cut16(b)
 	if !ok {
-		return 0, 0
+		return u, false
 	}
-	v4 = countPrefixes(nlri)
-	for len(attrs) >= 3 {
+	if len(withdrawn) > 0 {
+		u.withdrawn[bgp.IPv4Unicast] = withdrawn
+	}
+	if len(announced) > 0 {
+		u.announced[bgp.IPv4Unicast] = announced
+	}
+	for len(attrs) > 0 {
+		if len(attrs) < 3 {
+			return u, false
+		}
 		flags, code := attrs[0], attrs[1]
 		var value []byte
 		if flags&attrLongLength != 0 {
@@ -228,23 +253,98 @@ func announcements(m message) (v4, v6 int) {
 		} else {
 			value, attrs, ok = cut8(attrs[2:])
 		}
-		if !ok {
-			return v4, v6
-		}
-		if code != attrMPReach || len(value) < 5 {
-			continue
-		}
-		f, known := familyOf(binary.BigEndian.Uint16(value), value[2])
-		_, rest, ok := cut8(value[3:])
-		if !known || !ok || len(rest) < 1 {
-			continue
-		}
-		if n := countPrefixes(rest[1:]); f == bgp.IPv6Unicast {
-			v6 += n
-		} else {
-			v4 += n
+		if !ok || !u.attribute(code, value) {
+			return u, false
 		}
 	}
+	return u, true
+}
+
+// attribute takes in one path attribute.
+func (u *update) attribute(code byte, value []byte) bool {
+	switch code {
+	case attrNextHop:
+		u.nextHop = value
+	case attrASPath:
+		u.asPath = value
+	case attrMPReach, attrMPUnreach:
+		if len(value) < 3 {
+			return false
+		}
+		f, known := familyOf(binary.BigEndian.Uint16(value), value[2])
+		rest := value[3:]
+		if code == attrMPUnreach {
+			if known && len(rest) > 0 {
+				u.withdrawn[f] = rest
+			}
+			return true
+		}
+		nextHop, rest, ok := cut8(rest)
+		if !ok || len(rest) < 1 {
+			return false
+		}
+		if known {
+			u.nextHop, u.announced[f] = nextHop, rest[1:]
+		}
+	}
+	return true
+}
+
+// asNumbers lists the AS numbers of an AS_PATH, with two or four octets each.
+func asNumbers(path []byte, size int) []uint32 {
+	var list []uint32
+	for len(path) >= 2 {
+		n := int(path[1]) * size
+		if path = path[2:]; n > len(path) {
+			return list
+		}
+		for as := path[:n]; len(as) > 0; as = as[size:] {
+			if size == 4 {
+				list = append(list, binary.BigEndian.Uint32(as))
+			} else {
+				list = append(list, uint32(binary.BigEndian.Uint16(as)))
+			}
+		}
+		path = path[n:]
+	}
+	return list
+}
+
+// eachPrefix calls do for the prefixes in an NLRI field (RFC 4271 section
+// 4.3). It stops at one that makes no sense.
+func eachPrefix(b []byte, f bgp.Family, do func(netip.Prefix)) {
+	for len(b) > 0 {
+		bits := int(b[0])
+		size := (bits + 7) / 8
+		if b = b[1:]; len(b) < size {
+			return
+		}
+		var a netip.Addr
+		if f == bgp.IPv4Unicast {
+			var raw [4]byte
+			if bits > 32 {
+				return
+			}
+			copy(raw[:], b[:size])
+			a = netip.AddrFrom4(raw)
+		} else {
+			var raw [16]byte
+			if bits > 128 {
+				return
+			}
+			copy(raw[:], b[:size])
+			a = netip.AddrFrom16(raw)
+		}
+		do(netip.PrefixFrom(a, bits))
+		b = b[size:]
+	}
+}
+
+// announcements counts the prefixes that an UPDATE announces, by family.
+func announcements(m message) (v4, v6 int) {
+	u, _ := parseUpdate(m)
+	eachPrefix(u.announced[bgp.IPv4Unicast], bgp.IPv4Unicast, func(netip.Prefix) { v4++ })
+	eachPrefix(u.announced[bgp.IPv6Unicast], bgp.IPv6Unicast, func(netip.Prefix) { v6++ })
 	return v4, v6
 }
 
@@ -265,20 +365,6 @@ func cut16(b []byte) (field, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	return b[2 : 2+n], b[2+n:], true
-}
-
-// countPrefixes counts the prefixes in an NLRI field (RFC 4271 section 4.3).
-func countPrefixes(b []byte) int {
-	n := 0
-	for len(b) > 0 {
-		size := 1 + (int(b[0])+7)/8
-		if len(b) < size {
-			return n
-		}
-		b = b[size:]
-		n++
-	}
-	return n
 }
 
 // notificationOf reads a NOTIFICATION: its code, subcode and, in an

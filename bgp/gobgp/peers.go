@@ -30,9 +30,6 @@ type peer struct {
 	err      string                    // why the last session or attempt ended
 	nextHop  map[bgp.Family]netip.Addr // as GoBGP's policy has it
 	counters counters
-
-	counted    bool // advertised is up to date
-	advertised map[bgp.Family]int
 }
 
 // counters count the UPDATEs of all sessions with a peer.
@@ -211,19 +208,18 @@ func isOwn(a netip.Addr, own ...netip.Addr) bool {
 	})
 }
 
-// neverExpires is the hold time that GoBGP has for 0, which it cannot have:
-// the relay writes the 0 into both OPENs.
-const neverExpires = 65535
+// neverExpires is the hold time that GoBGP has instead of 0: the longest.
+const neverExpires = 65535 * time.Second
 
 // apiPeer puts a peer into the words of GoBGP.
 func (s *Speaker) apiPeer(p *peer) *api.Peer {
-	hold := uint64(p.want.HoldTime / time.Second)
+	hold := p.want.HoldTime
 	if hold == 0 {
 		hold = neverExpires
 	}
 	out := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.inner.String(), PeerAsn: p.want.ASN, AuthPassword: s.secret},
-		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: hold, IdleHoldTimeAfterReset: 1}},
+		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: uint64(hold / time.Second), IdleHoldTimeAfterReset: 1}},
 		Transport: &api.Transport{PassiveMode: true},
 		// Without NotificationEnabled (the N bit of RFC 8538) a NOTIFICATION
 		// makes peers forget our routes.
@@ -266,7 +262,7 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 			again = append(again, p)
 		}
 	}
-	rules := s.scope.rules(hear)
+	rules := s.scope.rules(hear, s.moving)
 	if text := fmt.Sprint(rules); text != s.policy {
 		if err := s.srv.SetPolicies(ctx, policies(rules)); err != nil {
 			return fmt.Errorf("export policy: %w", err)
@@ -285,8 +281,6 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 
 // tellAgain sends the whole table once more (soft reset out). It needs mu.
 func (s *Speaker) tellAgain(ctx context.Context, p *peer) error {
-	s.bulk = time.Now()
-	p.counted = false
 	err := s.srv.ResetPeer(ctx, &api.ResetPeerRequest{Address: p.inner.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
 	if err != nil {
 		return fmt.Errorf("tell peer %s again: %w", p.want.Addr, err)

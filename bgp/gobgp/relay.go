@@ -21,23 +21,29 @@ import (
 // A relay carries one connection with a peer to GoBGP and back, message by
 // message. It is where the wire and GoBGP are kept apart:
 //
-//   - Our OPEN gets the restart bits that a helper needs (restart.go), and the
-//     hold time 0, which GoBGP cannot say.
+//   - Our OPEN gets the restart bits that a helper needs (restart.go).
+//   - A hold time of 0, which means no keepalives (RFC 4271 section 4.4), stays
+//     between the peer and the relay: GoBGP does not get along with it.
 //   - The peer's OPEN is seen before GoBGP sees it, so that the export policy
 //     suits the session before the first path is sent.
 //   - UPDATEs of the peer end here. We take no routes from peers, so they need
 //     neither memory nor GoBGP's parser, whatever is in them.
+//   - What the peer is told is kept track of, and it is not told what it need
+//     not know (adjout.go).
 //   - NOTIFICATIONs of both sides are read for the operator.
 type relay struct {
 	link  *link
 	peer  bgp.Peer
 	outer *net.TCPConn // to the peer
 
+	out    *adjOut
 	opened chan struct{} // closed when the peer's OPEN has been read
 
 	pending      atomic.Int64 // bytes read from GoBGP and not yet written
 	in4, in6     atomic.Int64 // prefixes that the peer announced
 	heard, spoke atomic.Bool  // a KEEPALIVE went in, and out
+	timeless     atomic.Bool  // one side has a hold time of 0
+	parting      atomic.Bool  // GoBGP has sent a NOTIFICATION
 
 	mu     sync.Mutex
 	inside *net.TCPConn // to GoBGP
@@ -59,7 +65,7 @@ type inner struct {
 const bufferSize = 64 << 10
 
 func newRelay(l *link, p bgp.Peer, outer *net.TCPConn) *relay {
-	return &relay{link: l, peer: p, outer: outer, opened: make(chan struct{})}
+	return &relay{link: l, peer: p, outer: outer, out: newAdjOut(), opened: make(chan struct{})}
 }
 
 // run carries messages until the session ends, and returns why it did; nothing
@@ -73,18 +79,28 @@ func (r *relay) run(ctx context.Context) string {
 		return r.reason()
 	}
 	var inward sync.WaitGroup
-	inward.Add(1)
+	inward.Add(2)
+	ended := make(chan struct{})
 	go func() {
 		defer inward.Done()
+		defer close(ended)
 		r.inward(inside)
 		// GoBGP takes an end without a word for what it is.
 		_ = inside.Close()
 	}()
+	go func() {
+		defer inward.Done()
+		r.vouch(inside, ended)
+	}()
 	r.outward(bufio.NewReaderSize(inside, bufferSize))
-	// GoBGP has finished. The peer is given time to read its last words;
-	// closing with unread input would reset the connection instead.
-	_ = r.outer.CloseWrite()
-	_ = r.outer.SetReadDeadline(time.Now().Add(farewell))
+	if r.parting.Load() {
+		// The peer is given time to read the NOTIFICATION, and hangs up then.
+		// FRR would take an end of the connection that it sees before that for
+		// a crash, and help; closing with unread input would even reset it.
+		_ = r.outer.SetReadDeadline(time.Now().Add(farewell))
+	} else {
+		r.abandon("")
+	}
 	inward.Wait()
 	r.abandon("")
 	return r.reason()
@@ -167,8 +183,9 @@ func (r *relay) inward(inside io.Writer) {
 				r.fail(lost(err, false, r.peer))
 				return
 			}
-			if r.peer.HoldTime == 0 {
-				setHoldTime(m, 0)
+			if r.peer.HoldTime == 0 || o.holdTime == 0 {
+				r.timeless.Store(true)
+				setHoldTime(m, neverExpires)
 			}
 			r.learn(o)
 		case msgUpdate:
@@ -190,8 +207,25 @@ func (r *relay) inward(inside io.Writer) {
 		if m.kind() == msgKeepalive {
 			alive = time.Now()
 		}
-		if _, err := inside.Write(m); err != nil {
-			return // GoBGP has hung up: outward knows why
+		// When GoBGP has hung up, run decides how long to go on reading.
+		_, _ = inside.Write(m)
+	}
+}
+
+// vouch tells GoBGP that a peer lives that sends no keepalives.
+func (r *relay) vouch(inside io.Writer, ended <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-tick.C:
+		}
+		if r.timeless.Load() && r.established() {
+			if _, err := inside.Write(keepalive); err != nil {
+				return
+			}
 		}
 	}
 }
@@ -232,11 +266,19 @@ func (r *relay) outward(in *bufio.Reader) {
 				setHoldTime(m, 0)
 			}
 		case msgUpdate:
+			if !r.out.pass(m, r.theirs().asSize) {
+				r.pending.Add(int64(-len(m)))
+				continue
+			}
 			r.link.counters.sent.Add(1)
 		case msgNotification:
 			r.fail(said(m, r.peer, r.theirs()))
+			r.parting.Store(true)
 		case msgKeepalive:
-			r.spoke.Store(true)
+			if r.spoke.Swap(true) && r.timeless.Load() {
+				r.pending.Add(int64(-len(m)))
+				continue
+			}
 		}
 		if _, err := out.Write(m); err != nil {
 			r.abandon(lost(err, r.established(), r.peer))
@@ -286,6 +328,13 @@ func (r *relay) theirs() open {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.remote
+}
+
+// ended reports whether the session is over.
+func (r *relay) ended() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
 }
 
 // established reports whether both sides have confirmed the session.

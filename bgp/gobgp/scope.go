@@ -40,8 +40,9 @@ func newScope() *scope {
 	return &scope{classes: map[classKey]*class{}, paths: map[netip.Prefix]*class{}, used: map[uint32]bool{}}
 }
 
-// maxClass is the last class number that fits into a marker.
-const maxClass = 1<<24 - 1
+// maxClass is the greatest number of a class: one less than what fits into a
+// marker.
+const maxClass = 1<<24 - 2
 
 // marker returns the next hop that stands for a class within GoBGP's table:
 // an address of "this network" (RFC 1122 section 3.2.1.3) or of the
@@ -65,7 +66,7 @@ func (s *scope) class(p bgp.Path) *class {
 		s.used[s.next] = true
 		c = &class{
 			key: key, id: s.next, count: map[bgp.Family]int{}, peers: p.Peers.Addrs(),
-			attrs4: attributes(marker(s.next, bgp.IPv4Unicast)), attrs6: attributes(marker(s.next, bgp.IPv6Unicast)),
+			attrs4: pathAttributes(marker(s.next, bgp.IPv4Unicast), s.next), attrs6: pathAttributes(marker(s.next, bgp.IPv6Unicast), s.next),
 		}
 		s.classes[key] = c
 	}
@@ -124,13 +125,21 @@ func (s *scope) desired(peer netip.Addr, f bgp.Family) (all, default_ int) {
 
 // A rule is one export statement: for these peers, as GoBGP knows them, paths
 // with one of these markers get this next hop.
+//
+// A rule without markers is for paths that take the place of others. GoBGP
+// looks at the path that was there before to find out whether a peer has heard
+// it and must now be told of its withdrawal; but it looks with the new path's
+// next hop in hand, so markers do not serve. Such a rule recognises the classes
+// by their community, which takes longer, and stays only for as long as paths
+// change their classes.
 type rule struct {
 	peers   []netip.Addr
 	markers []netip.Addr
 	nextHop netip.Addr
+	classes []uint32
 }
 
-func (r rule) String() string { return fmt.Sprint(r.peers, r.markers, r.nextHop) }
+func (r rule) String() string { return fmt.Sprint(r.peers, r.markers, r.nextHop, r.classes) }
 
 // An audience is a peer as far as it matters to the policy.
 type audience struct {
@@ -143,10 +152,11 @@ type audience struct {
 var families = []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast}
 
 // rules returns the export statements. There is one for each peer and family,
-// and one for each class with a next hop of its own.
-func (s *scope) rules(peers []audience) []rule {
+// and one for each class with a next hop of its own. While paths are moving
+// from class to class there is one more for each peer.
+func (s *scope) rules(peers []audience, moving bool) []rule {
 	classes := s.sorted()
-	var rules []rule
+	rules := []rule{{markers: []netip.Addr{marker(fenceClass, bgp.IPv4Unicast), marker(fenceClass, bgp.IPv6Unicast)}, nextHop: netip.IPv6Loopback()}}
 	for _, p := range peers {
 		for _, f := range families {
 			r := rule{peers: []netip.Addr{p.inner}, nextHop: p.nextHop[f]}
@@ -178,7 +188,25 @@ func (s *scope) rules(peers []audience) []rule {
 			rules = append(rules, r)
 		}
 	}
+	for _, p := range peers {
+		r := rule{peers: []netip.Addr{p.inner}}
+		for _, c := range classes {
+			if moving && slices.Contains(c.peers, p.addr) {
+				r.classes = append(r.classes, c.id)
+			}
+		}
+		if r.classes != nil {
+			rules = append(rules, r)
+		}
+	}
 	return rules
+}
+
+// moves reports whether a path leaves the ears of a peer by moving into class
+// c.
+func (s *scope) moves(p netip.Prefix, c *class) bool {
+	old := s.paths[p]
+	return old != nil && slices.ContainsFunc(old.peers, func(a netip.Addr) bool { return !slices.Contains(c.peers, a) })
 }
 
 // Names of GoBGP's policies.
@@ -201,26 +229,41 @@ func policies(rules []rule) *api.SetPoliciesRequest {
 		export,
 	}}
 	sets := map[string]bool{}
-	for i, r := range rules {
-		hosts := prefixes(r.peers)
-		set := strings.Join(hosts, ",")
-		if !sets[set] {
-			sets[set] = true
-			req.DefinedSets = append(req.DefinedSets, &api.DefinedSet{DefinedType: api.DefinedType_NEIGHBOR, Name: set, List: hosts})
+	define := func(t api.DefinedType, list []string) *api.MatchSet {
+		name := strings.Join(list, ",")
+		if !sets[name] {
+			sets[name] = true
+			req.DefinedSets = append(req.DefinedSets, &api.DefinedSet{DefinedType: t, Name: name, List: list})
 		}
-		export.Statements = append(export.Statements, &api.Statement{
-			Name: fmt.Sprintf("%s-%d", exportPolicy, i),
-			Conditions: &api.Conditions{
-				NeighborSet:   &api.MatchSet{Type: api.MatchSet_ANY, Name: set},
-				NextHopInList: prefixes(r.markers),
-			},
-			Actions: &api.Actions{
-				Nexthop:     &api.NexthopAction{Address: r.nextHop.String()},
-				RouteAction: api.RouteAction_ACCEPT,
-			},
-		})
+		return &api.MatchSet{Type: api.MatchSet_ANY, Name: name}
+	}
+	for i, r := range rules {
+		st := &api.Statement{
+			Name:       fmt.Sprintf("%s-%d", exportPolicy, i),
+			Conditions: &api.Conditions{},
+			Actions:    &api.Actions{RouteAction: api.RouteAction_ACCEPT, Community: &api.CommunityAction{Type: api.CommunityAction_REPLACE}},
+		}
+		if r.peers != nil {
+			st.Conditions.NeighborSet = define(api.DefinedType_NEIGHBOR, prefixes(r.peers))
+		}
+		if r.markers != nil {
+			st.Conditions.NextHopInList = prefixes(r.markers)
+			st.Actions.Nexthop = &api.NexthopAction{Address: r.nextHop.String()}
+		} else {
+			st.Conditions.CommunitySet = define(api.DefinedType_COMMUNITY, []string{communities(r.classes)})
+		}
+		export.Statements = append(export.Statements, st)
 	}
 	return req
+}
+
+// communities writes a regular expression for the communities of classes.
+func communities(classes []uint32) string {
+	list := make([]string, len(classes))
+	for i, c := range classes {
+		list[i] = fmt.Sprintf("%d:%d", c>>16, c&0xffff)
+	}
+	return "^(" + strings.Join(list, "|") + ")$"
 }
 
 // prefixes writes addresses as host prefixes.
@@ -232,21 +275,14 @@ func prefixes(addrs []netip.Addr) []string {
 	return list
 }
 
-// Path attribute codes and flags (RFC 4271 sections 4.3 and 5.1).
-const (
-	attrTransitive = 0x40
-	attrOrigin     = 1
-	attrNextHop    = 3
-	originIGP      = 0
-)
-
-// attributes returns the path attributes of a path of ours. GoBGP turns an
+// pathAttributes returns the path attributes of a path of ours. GoBGP turns an
 // IPv6 NEXT_HOP into MP_REACH_NLRI (RFC 4760 section 3).
-func attributes(nextHop netip.Addr) [][]byte {
+func pathAttributes(nextHop netip.Addr, class uint32) [][]byte {
 	nh := nextHop.AsSlice()
 	return [][]byte{
 		{attrTransitive, attrOrigin, 1, originIGP},
 		append([]byte{attrTransitive, attrNextHop, byte(len(nh))}, nh...),
+		binary.BigEndian.AppendUint32([]byte{attrOptional | attrTransitive, attrCommunities, 4}, class),
 	}
 }
 

@@ -66,11 +66,8 @@ func (s *Speaker) withdraw(ctx context.Context, text string) error {
 	if err := s.srv.DeletePath(ctx, &api.DeletePathRequest{}); err != nil {
 		return fmt.Errorf("withdraw all paths: %w", err)
 	}
-	s.mu.Lock()
-	s.bulk = time.Now()
-	s.mu.Unlock()
 	drain, cancel := context.WithTimeout(ctx, drainTimeout)
-	err := s.flush(drain)
+	err := s.Flush(drain)
 	cancel()
 	if err != nil {
 		err = fmt.Errorf("withdrawals not acknowledged by every peer: %w", err)
@@ -114,64 +111,6 @@ func clip(text string) string {
 		n--
 	}
 	return text[:n]
-}
-
-// Flush waits until everything applied has been written to the established
-// sessions and acknowledged by the peers' kernels.
-func (s *Speaker) Flush(ctx context.Context) error {
-	s.mu.Lock()
-	running := s.running
-	s.mu.Unlock()
-	if !running {
-		return nil
-	}
-	return s.flush(ctx)
-}
-
-// GoBGP does not tell how much it has still to write to a session. It writes
-// without a pause, though, except when it has to make messages out of many
-// paths at once.
-const (
-	quietTime    = 20 * time.Millisecond
-	quietPerPath = 5 * time.Microsecond
-	bulkTime     = 10 * time.Second
-	bulkPaths    = 1000
-)
-
-// flush waits until no UPDATE has been sent for a while and nothing is
-// unacknowledged.
-func (s *Speaker) flush(ctx context.Context) error {
-	var last uint64
-	since := time.Now()
-	for {
-		s.mu.Lock()
-		links := make([]*link, 0, len(s.peers))
-		var sent uint64
-		for _, p := range s.peers {
-			if p.link != nil {
-				links = append(links, p.link)
-				sent += p.counters.sent.Load()
-			}
-		}
-		quiet := quietTime
-		if time.Since(s.bulk) < bulkTime {
-			quiet += time.Duration(len(s.scope.paths)) * quietPerPath
-		}
-		s.mu.Unlock()
-		waiting := 0
-		for _, l := range links {
-			waiting += l.waiting()
-		}
-		if sent != last || waiting > 0 {
-			last, since = sent, time.Now()
-		}
-		if time.Since(since) >= quiet {
-			return nil
-		}
-		if err := pause(ctx, 2*time.Millisecond); err != nil {
-			return fmt.Errorf("flush: %w", err)
-		}
-	}
 }
 
 // pause waits for d or until ctx is done.

@@ -128,8 +128,8 @@ func (r *BIRD) config() string {
 		if n.TTLSecurity > 0 {
 			p("  ttl security on;")
 		}
-		if n.HoldTime > 0 {
-			p("  hold time %d;", int(n.HoldTime/time.Second))
+		if n.HoldTime != 0 {
+			p("  hold time %d;", max(int(n.HoldTime/time.Second), 0))
 		}
 		p("  graceful restart on;")
 		channel := "import all; export none;"

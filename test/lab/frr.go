@@ -70,9 +70,16 @@ func (r *FRR) run(name string) {
 	if name == "zebra" {
 		_ = os.Remove(filepath.Join(r.dir, "zserv.api"))
 	}
-	p := r.ns.Start(frrDir+name,
+	args := []string{
 		"-i", filepath.Join(r.dir, name+".pid"), "-z", filepath.Join(r.dir, "zserv.api"),
-		"--vty_socket", r.dir, "-P", "0", "-f", filepath.Join(r.dir, name+".conf"))
+		"--vty_socket", r.dir, "-P", "0", "-f", filepath.Join(r.dir, name+".conf"),
+	}
+	if name == "zebra" {
+		// Let it replace an IPv6 route as it does an IPv4 one. Otherwise it
+		// deletes the route and adds it again.
+		args = append(args, "--v6-rr-semantics")
+	}
+	p := r.ns.Start(frrDir+name, args...)
 	r.daemon[name] = p
 	l.Eventually(30*time.Second, name+" of "+r.ns.Name, func() error {
 		if p.Exited() {
@@ -168,8 +175,8 @@ func (r *FRR) config() string {
 		if n.ExtendedNextHop {
 			line("capability extended-nexthop")
 		}
-		if n.HoldTime > 0 {
-			s := int(n.HoldTime / time.Second)
+		if n.HoldTime != 0 {
+			s := max(int(n.HoldTime/time.Second), 0)
 			line("timers %d %d", s/3, s)
 		}
 		if n.Raw != "" {

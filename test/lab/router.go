@@ -63,7 +63,7 @@ type RouterPeer struct {
 	Multihop        int           // TTL; 0 for a neighbour on a link
 	TTLSecurity     int           // hops allowed (RFC 5082); 0 for off
 	ExtendedNextHop bool          // announce RFC 8950
-	HoldTime        time.Duration // 0 for the default
+	HoldTime        time.Duration // 0 for the default, less for none (RFC 4271 section 4.2)
 	NoIPv4, NoIPv6  bool          // leave a family out
 	Announce        bool          // tell the neighbour all routes (FRR always does)
 	Raw             string        // lines added to the neighbour's block

@@ -197,7 +197,7 @@ func (w *world) goodbye() {
 		}
 	}
 	w.waitExact("shutdown", 30*time.Second)
-	if took > 5*time.Second {
+	if took > 8*time.Second {
 		w.t.Errorf("shutdown took %s", took)
 	}
 	w.Logf("shutdown: %s", took.Round(time.Millisecond))

@@ -1,0 +1,115 @@
+package gobgp
+
+import (
+	"net/netip"
+	"slices"
+	"sync"
+
+	"netctl/bgp"
+)
+
+// An adjOut is what a peer has been told in the present session (the
+// Adj-RIB-Out of RFC 4271 section 3.2), read from the wire.
+type adjOut struct {
+	mu    sync.Mutex
+	sent  map[netip.Prefix]*attributes
+	count map[bgp.Family]int
+	last  *attributes           // of the UPDATE before: most are alike
+	fence map[bgp.Family]uint32 // the last that has come by
+}
+
+// attributes are what many prefixes have in common.
+type attributes struct {
+	nextHop netip.Addr
+	asPath  []uint32
+}
+
+func newAdjOut() *adjOut {
+	return &adjOut{sent: map[netip.Prefix]*attributes{}, count: map[bgp.Family]int{}, fence: map[bgp.Family]uint32{}}
+}
+
+// pass takes note of an UPDATE on its way to the peer, and reports whether it
+// should get there. GoBGP withdraws a path from everybody, also from those who
+// have never heard of it: what they have not been told of is not their
+// business. And fences are for us alone.
+func (o *adjOut) pass(m message, asSize int) bool {
+	u, ok := parseUpdate(m)
+	if !ok {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	pass := len(u.withdrawn) == 0
+	for f, b := range u.withdrawn {
+		eachPrefix(b, f, func(p netip.Prefix) {
+			if _, told := o.sent[p]; told {
+				delete(o.sent, p)
+				o.count[f]--
+				pass = true
+			}
+		})
+	}
+	var attrs *attributes
+	for f, b := range u.announced {
+		eachPrefix(b, f, func(p netip.Prefix) {
+			if n, ok := fenceNumber(p); ok {
+				o.fence[f] = max(o.fence[f], n)
+				pass = false
+				return
+			}
+			if attrs == nil {
+				attrs = o.attributes(u, f, asSize)
+			}
+			if _, told := o.sent[p]; !told {
+				o.count[f]++
+			}
+			o.sent[p] = attrs
+			pass = true
+		})
+	}
+	return pass
+}
+
+// attributes returns the attributes of an UPDATE.
+func (o *adjOut) attributes(u update, f bgp.Family, asSize int) *attributes {
+	var a attributes
+	if len(u.nextHop) == 32 {
+		u.nextHop = u.nextHop[:16] // a link-local one follows (RFC 2545 section 3)
+	}
+	a.nextHop, _ = netip.AddrFromSlice(u.nextHop)
+	a.asPath = asNumbers(u.asPath, asSize)
+	if o.last == nil || o.last.nextHop != a.nextHop || !slices.Equal(o.last.asPath, a.asPath) {
+		o.last = &a
+	}
+	return o.last
+}
+
+// list returns everything that the peer has been told, sorted by prefix.
+func (o *adjOut) list() []bgp.Advertised {
+	o.mu.Lock()
+	list := make([]bgp.Advertised, 0, len(o.sent))
+	for p, a := range o.sent {
+		list = append(list, bgp.Advertised{Prefix: p, NextHop: a.nextHop, ASPath: a.asPath})
+	}
+	o.mu.Unlock()
+	slices.SortFunc(list, func(a, b bgp.Advertised) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	return list
+}
+
+// counts returns how many prefixes of each family the peer has been told.
+func (o *adjOut) counts() map[bgp.Family]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	counts := map[bgp.Family]int{}
+	for f, n := range o.count {
+		counts[f] = n
+	}
+	return counts
+}
+
+// passed reports whether a fence has come by in a family.
+func (o *adjOut) passed(f bgp.Family, n uint32) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.fence[f] >= n
+}
