@@ -189,7 +189,7 @@ type Status struct {
 
 // A Target is one part of the host that follows the database.
 type Target struct {
-	Name    string    `json:"name" yaml:"name"`       // link, firewall, dhcp, bgp or https
+	Name    string    `json:"name" yaml:"name"`       // link, firewall, dhcp, bgp, https or metrics
 	Applied int64     `json:"applied" yaml:"applied"` // the revision that it has applied
 	Error   string    `json:"error,omitempty" yaml:"error,omitempty"`
 	Since   time.Time `json:"since,omitzero" yaml:"since,omitempty"` // of the error

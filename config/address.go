@@ -135,6 +135,9 @@ func listenAddress(usual uint16) Type[netip.AddrPort] {
 const (
 	BGPPort   = 179
 	HTTPSPort = 8443
+	// MetricsPort is the port of netctl's metrics, which is the one that
+	// Prometheus' exporter for hosts has too.
+	MetricsPort = 9100
 )
 
 // port accepts a TCP port.

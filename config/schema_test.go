@@ -110,6 +110,7 @@ func TestDecodeServer(t *testing.T) {
 	got, err := ServerSchema.Decode(map[string]string{
 		"core.bgp_address": ":1179", "core.bgp_asn": "65001", "core.bgp_routerid": "192.0.2.1",
 		"core.https_address": "192.0.2.1", "core.remote_token_expiry": "1d 12H",
+		"core.metrics_address": "[2001:db8::1]", "core.metrics_authentication": "false",
 		"bgp.restart_time": "300", "bgp.firewall": "false", "volatile.bgp.routerid": "192.0.2.2", "user.owner": "me",
 	})
 	if err != nil {
@@ -118,13 +119,14 @@ func TestDecodeServer(t *testing.T) {
 	want := Server{
 		BGPAddress: netip.AddrPortFrom(netip.Addr{}, 1179), BGPASN: 65001, BGPRouterID: netip.MustParseAddr("192.0.2.1"),
 		HTTPSAddress: netip.MustParseAddrPort("192.0.2.1:8443"), TokenExpiry: 36 * time.Hour,
-		RestartTime: 5 * time.Minute, ChosenRouterID: netip.MustParseAddr("192.0.2.2"),
+		MetricsAddress: netip.MustParseAddrPort("[2001:db8::1]:9100"),
+		RestartTime:    5 * time.Minute, ChosenRouterID: netip.MustParseAddr("192.0.2.2"),
 	}
 	if d := cmp.Diff(want, got, compare); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
 	got, err = ServerSchema.Decode(nil)
-	if d := cmp.Diff(Server{RestartTime: 2 * time.Minute, BGPFirewall: true, TokenExpiry: 24 * time.Hour}, got, compare); d != "" || err != nil {
+	if d := cmp.Diff(Server{RestartTime: 2 * time.Minute, BGPFirewall: true, MetricsAuth: true, TokenExpiry: 24 * time.Hour}, got, compare); d != "" || err != nil {
 		t.Errorf("%v (-want +got)\n%s", err, d)
 	}
 }

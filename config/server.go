@@ -27,6 +27,17 @@ var ServerSchema = newSchema("server", "Server", nil,
 		Detail:     "The port is 8443 unless given. Without an address, as in `:8443`, or with `[::]`, it listens on all addresses of both families; with `0.0.0.0` on all IPv4 addresses. Clients need a certificate that is in the trust store.",
 	}, listenAddress(HTTPSPort), func(s *Server) *addrPort { return &s.HTTPSAddress }),
 	field(Key{
+		Name: "core.metrics_address", Scope: Member,
+		DefaultDoc: "metrics are served with the rest of the API alone",
+		Doc:        "Address that metrics are served at for Prometheus, as `/1.0/metrics`, and nothing else.",
+		Detail:     "The port is 9100 unless given; the rest is as for `core.https_address`.",
+	}, listenAddress(MetricsPort), func(s *Server) *addrPort { return &s.MetricsAddress }),
+	field(Key{
+		Name: "core.metrics_authentication", Default: "true",
+		Doc:    "Whether `core.metrics_address` wants a certificate of its clients.",
+		Detail: "With `true` it is served over HTTPS to clients with a certificate that is in the trust store, of which a restricted one is enough. With `false` it is served over plain HTTP to everybody who can reach it.",
+	}, boolean, func(s *Server) *bool { return &s.MetricsAuth }),
+	field(Key{
 		Name: "core.remote_token_expiry", Default: "1d",
 		Doc:    "How long a new trust token can be used.",
 		Detail: "A number with unit S, M, H, d or w, or several that are added up, as in `1d 12H`; at most 52w. It applies to tokens that are made from then on.",

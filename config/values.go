@@ -13,6 +13,8 @@ type Server struct {
 	BGPASN         uint32         // core.bgp_asn
 	BGPRouterID    netip.Addr     // core.bgp_routerid
 	HTTPSAddress   netip.AddrPort // core.https_address; as BGPAddress
+	MetricsAddress netip.AddrPort // core.metrics_address; as BGPAddress
+	MetricsAuth    bool           // core.metrics_authentication
 	TokenExpiry    time.Duration  // core.remote_token_expiry
 	RestartTime    time.Duration  // bgp.restart_time
 	BGPFirewall    bool           // bgp.firewall

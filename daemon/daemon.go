@@ -99,7 +99,8 @@ type Daemon struct {
 	datapath, speaking *reconcile.Loop[*network.Host]
 	serving            *reconcile.Loop[serving]
 
-	https      *https
+	https      *web
+	exporter   *web // of metrics alone
 	guards     guards
 	tokens     tokens
 	throttle   throttle
@@ -143,10 +144,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	d.operations = newOperations(d.hub)
 	d.metrics = newMetrics(d)
 	handler := d.router()
-	d.https = &https{
-		dir: o.Dir, host: d.hostname, handler: handler, log: d.log.With("target", "https"),
-		addresses: d.hostAddresses, failed: func() { d.serving.Poke() },
-	}
+	d.https, d.exporter = d.newWeb("https", handler), d.newWeb("metrics", d.metricsSite())
 	d.newLoops()
 	return d.run(ctx, handler)
 }
@@ -182,6 +180,7 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 	d.operations.close()
 	var closing sync.WaitGroup
 	closing.Go(func() { d.https.close(ctx) })
+	closing.Go(func() { d.exporter.close(ctx) })
 	defer closing.Wait()
 	closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

@@ -28,11 +28,17 @@ const (
 	drainBound = 2 * time.Second // for what is under way at an address that is given up
 )
 
-// A serving is where the API should be served over the network.
+// A serving is what should be served over the network.
 type serving struct {
-	revision int64
-	objects  *db.Objects
-	address  netip.AddrPort // zero for nowhere
+	revision     int64
+	objects      *db.Objects
+	api, metrics place
+}
+
+// A place is where something is served.
+type place struct {
+	address netip.AddrPort // zero for nowhere
+	plain   bool           // over HTTP, to everybody
 }
 
 // loadServing reads it from the store.
@@ -45,12 +51,15 @@ func (d *Daemon) loadServing(ctx context.Context) (serving, error) {
 	if err != nil {
 		return serving{}, err
 	}
-	return serving{int64(objs.Revision()), objs, server.HTTPSAddress}, nil
+	return serving{
+		revision: int64(objs.Revision()), objects: objs,
+		api: place{address: server.HTTPSAddress}, metrics: place{server.MetricsAddress, !server.MetricsAuth},
+	}, nil
 }
 
-// An https serves the API over the network. It belongs to its loop, except for
-// what mu guards.
-type https struct {
+// A web serves the API, or the metrics alone, over the network. It belongs to
+// its loop, except for what mu guards.
+type web struct {
 	dir, host string
 	handler   http.Handler
 	log       *slog.Logger
@@ -62,12 +71,20 @@ type https struct {
 	draining sync.WaitGroup
 
 	mu    sync.Mutex
-	moved int64          // the revision that asked for another address
-	want  netip.AddrPort // the address that it asked for
+	moved int64 // the revision that asked for another place
+	want  place // the place that it asked for
 	state served
 }
 
-// A served says where the API is served over the network.
+// newWeb returns a web that serves nowhere yet.
+func (d *Daemon) newWeb(target string, h http.Handler) *web {
+	return &web{
+		dir: d.opts.Dir, host: d.hostname, handler: h, log: d.log.With("target", target),
+		addresses: d.hostAddresses, failed: func() { d.serving.Poke() },
+	}
+}
+
+// A served says where something is served over the network.
 type served struct {
 	address     netip.AddrPort // zero for nowhere
 	certificate string         // PEM
@@ -83,34 +100,34 @@ func (s served) trouble() string {
 	return " (" + s.err.Error() + ")"
 }
 
-func (h *https) served() served {
+func (h *web) served() served {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.state
 }
 
-// An endpoint is one address that is served.
+// An endpoint is one place that is served.
 type endpoint struct {
-	address netip.AddrPort
-	server  *http.Server
-	stop    context.CancelFunc // ends what has left HTTP: websockets
-	died    chan struct{}
+	place
+	server *http.Server
+	stop   context.CancelFunc // ends what has left HTTP: websockets
+	died   chan struct{}
 }
 
-// apply serves the API at an address, and nowhere else.
-func (h *https) apply(ctx context.Context, address netip.AddrPort, revision int64) error {
+// apply serves at a place, and nowhere else.
+func (h *web) apply(ctx context.Context, at place, revision int64) error {
 	h.mu.Lock()
-	if address != h.want {
-		h.want, h.moved = address, revision
+	if at != h.want {
+		h.want, h.moved = at, revision
 	}
 	h.mu.Unlock()
-	if h.current != nil && (h.current.address != address || h.current.dead()) {
+	if h.current != nil && (h.current.place != at || h.current.dead()) {
 		h.giveUp(ctx)
 	}
-	if h.current != nil || address.Port() == 0 {
+	if h.current != nil || at.address.Port() == 0 {
 		return nil
 	}
-	state, err := h.open(ctx, address)
+	state, err := h.open(ctx, at)
 	state.err = err
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,61 +135,75 @@ func (h *https) apply(ctx context.Context, address netip.AddrPort, revision int6
 	return err
 }
 
-// open begins to serve at an address.
-func (h *https) open(ctx context.Context, address netip.AddrPort) (served, error) {
-	if h.pair == nil {
-		addrs, err := h.addresses(ctx)
-		if err != nil {
-			return served{}, err
-		}
-		pair, err := client.KeyPair(h.dir, "server", h.host, addrs...)
-		if err != nil {
-			return served{}, err
-		}
-		h.pair = &pair
-	}
+// open begins to serve at a place.
+func (h *web) open(ctx context.Context, at place) (served, error) {
 	network, host := "tcp", ""
-	if a := address.Addr(); a.IsValid() {
+	if a := at.address.Addr(); a.IsValid() {
 		host = a.String()
 		if a == netip.IPv4Unspecified() {
 			network = "tcp4"
 		}
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(address.Port()))))
+	out := served{address: at.address}
+	if !at.plain {
+		if err := h.identify(ctx); err != nil {
+			return served{}, err
+		}
+		cert := h.pair.Certificate[0]
+		out.fingerprint = api.Fingerprint(cert)
+		out.certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(at.address.Port()))))
 	if err != nil {
 		return served{}, err
 	}
-	h.serve(ctx, l, address)
-	cert := h.pair.Certificate[0]
-	out := served{
-		address: address, fingerprint: api.Fingerprint(cert),
-		certificate: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})),
-	}
-	h.log.Info("serving the API over HTTPS", "address", l.Addr().String(), "fingerprint", out.fingerprint)
+	h.serve(ctx, l, at)
+	h.log.Info("serving over the network", "address", l.Addr().String(), "fingerprint", out.fingerprint)
 	return out, nil
 }
 
+// identify reads the certificate of this host, which is made when there is
+// none.
+func (h *web) identify(ctx context.Context) error {
+	if h.pair != nil {
+		return nil
+	}
+	addrs, err := h.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	pair, err := client.KeyPair(h.dir, "server", h.host, addrs...)
+	if err != nil {
+		return err
+	}
+	h.pair = &pair
+	return nil
+}
+
 // serve answers what comes in at a listener.
-func (h *https) serve(ctx context.Context, l net.Listener, address netip.AddrPort) {
+func (h *web) serve(ctx context.Context, l net.Listener, at place) {
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e := &endpoint{address: address, stop: stop, died: make(chan struct{})}
+	e := &endpoint{place: at, stop: stop, died: make(chan struct{})}
 	e.server = &http.Server{
 		Handler: h.handler, ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(h.log.Handler(), slog.LevelDebug),
 		BaseContext: func(net.Listener) context.Context { return base },
 	}
 	h.current = e
-	l = tls.NewListener(netutil.LimitListener(l, maxConns), &tls.Config{
-		MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*h.pair},
-		// Any certificate will do for the handshake; the trust store is asked at
-		// every request. Without tickets every connection proves its key.
-		ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"},
-	})
+	l = netutil.LimitListener(l, maxConns)
+	if !at.plain {
+		l = tls.NewListener(l, &tls.Config{
+			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*h.pair},
+			// Any certificate will do for the handshake; the trust store is asked
+			// at every request. Without tickets every connection proves its key.
+			ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true, NextProtos: []string{"http/1.1"},
+		})
+	}
 	h.draining.Go(func() {
 		err := e.server.Serve(l)
 		close(e.died)
 		if !errors.Is(err, http.ErrServerClosed) {
-			h.log.Warn("HTTPS listener died", "err", err)
+			h.log.Warn("listener died", "err", err)
 			h.failed()
 		}
 	})
@@ -187,15 +218,15 @@ func (e *endpoint) dead() bool {
 	}
 }
 
-// giveUp stops serving at the current address. What is under way there has a
+// giveUp stops serving at the current place. What is under way there has a
 // moment to end; it is not waited for.
-func (h *https) giveUp(ctx context.Context) {
+func (h *web) giveUp(ctx context.Context) {
 	e := h.current
 	h.current = nil
 	h.mu.Lock()
 	h.state = served{}
 	h.mu.Unlock()
-	h.log.Info("HTTPS address given up", "address", e.address.String())
+	h.log.Info("address given up", "address", e.address.String())
 	h.draining.Go(func() { e.close(context.WithoutCancel(ctx)) })
 	<-e.died // the port is free
 }
@@ -210,7 +241,7 @@ func (e *endpoint) close(ctx context.Context) {
 }
 
 // close ends it all. The loop has ended before.
-func (h *https) close(ctx context.Context) {
+func (h *web) close(ctx context.Context) {
 	if h.current != nil {
 		h.giveUp(ctx)
 	}
@@ -220,7 +251,7 @@ func (h *https) close(ctx context.Context) {
 // limit says how far the target has followed, for a client that waits for a
 // revision. A listener that cannot be opened holds up only the write that
 // asked for it: to all others it does not matter.
-func (h *https) limit(t api.Target, tried, revision int64) api.Target {
+func (h *web) limit(t api.Target, tried, revision int64) api.Target {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t.Error != "" && revision != h.moved {

@@ -70,12 +70,16 @@ func (s *site) over(k tls.Certificate) *client.Client {
 	return c.Through(func(next http.RoundTripper) http.RoundTripper { return newChecker(s.t, next) })
 }
 
+// trusting returns what puts a key's certificate into the trust store.
+func trusting(name string, k tls.Certificate, restricted bool) api.CertificatesPost {
+	return api.CertificatesPost{Name: name, Restricted: restricted, Certificate: base64.StdEncoding.EncodeToString(k.Certificate[0])}
+}
+
 // trusts adds a key to the trust store and returns its client.
 func (s *site) trusts(name string, restricted bool) (*client.Client, string) {
 	s.t.Helper()
 	k := s.key(name)
-	p := api.CertificatesPost{Name: name, Restricted: restricted, Certificate: base64.StdEncoding.EncodeToString(k.Certificate[0])}
-	if _, err := s.CreateCertificate(s.t.Context(), p); err != nil {
+	if _, err := s.CreateCertificate(s.t.Context(), trusting(name, k, restricted)); err != nil {
 		s.t.Fatal(err)
 	}
 	return s.over(k), api.Fingerprint(k.Certificate[0])

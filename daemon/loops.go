@@ -53,11 +53,16 @@ func (d *Daemon) newLoops() {
 	d.serving = reconcile.New(reconcile.Options[serving]{
 		Load: d.loadServing, Revision: func(s serving) int64 { return s.revision },
 		Resync: resync, MinDelay: minRetry, MaxDelay: maxRetry,
-		Log: d.log.With("loop", "https"), Done: d.progress.broadcast, Measure: measure,
-		Targets: []reconcile.Target[serving]{{Name: "https", Apply: func(ctx context.Context, s serving) error {
-			d.guards.sweep(s.objects)
-			return d.https.apply(ctx, s.address, s.revision)
-		}}},
+		Log: d.log.With("loop", "serving"), Done: d.progress.broadcast, Measure: measure,
+		Targets: []reconcile.Target[serving]{
+			{Name: "https", Apply: func(ctx context.Context, s serving) error {
+				d.guards.sweep(s.objects)
+				return d.https.apply(ctx, s.api, s.revision)
+			}},
+			{Name: "metrics", Apply: func(ctx context.Context, s serving) error {
+				return d.exporter.apply(ctx, s.metrics, s.revision)
+			}},
+		},
 	})
 }
 

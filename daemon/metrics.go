@@ -64,6 +64,22 @@ func (m *metrics) applied(target string, took time.Duration, err error) {
 	}
 }
 
+// metricsSite is what is served at core.metrics_address. Over TLS it is for
+// clients that are trusted, else for everybody: core.metrics_authentication
+// decides between the two.
+func (d *Daemon) metricsSite() http.Handler {
+	trusted := d.authorized(http.HandlerFunc(d.metricsHandler))
+	m := mux.NewRouter()
+	m.HandleFunc("/1.0/metrics", func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS != nil {
+			trusted.ServeHTTP(w, r)
+			return
+		}
+		d.metricsHandler(w, r)
+	}).Methods(http.MethodGet)
+	return d.recovered(m)
+}
+
 // metricsHandler is GET /1.0/metrics.
 func (d *Daemon) metricsHandler(w http.ResponseWriter, r *http.Request) {
 	promhttp.HandlerFor(d.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)

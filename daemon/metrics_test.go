@@ -30,8 +30,8 @@ unix socket, and at ` + "`/1.0/metrics`" + ` of ` + "`core.metrics_address`" + `
 are read when they are asked for; asking changes nothing.
 
 A peer is labelled with its address, a network with its name; a target is a
-part of the host that follows the database: link, firewall, dhcp or bgp. A
-family is ` + "`ipv4-unicast` or `ipv6-unicast`" + ` where it belongs to a session, ` + "`ipv4` or\n`ipv6`" + ` where it belongs to a network. Besides these there are the usual metrics of
+part of the host that follows the database: link, firewall, dhcp, bgp, and the
+listeners https and metrics. A family is ` + "`ipv4-unicast` or `ipv6-unicast`" + ` where it belongs to a session, ` + "`ipv4` or\n`ipv6`" + ` where it belongs to a network. Besides these there are the usual metrics of
 the Go runtime (` + "`go_*`" + `) and of the process (` + "`process_*`" + `).
 
 [netctl.rules.yml](../prometheus/netctl.rules.yml) has alerts made of them, and

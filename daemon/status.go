@@ -54,8 +54,11 @@ func (d *Daemon) status(rev int64) api.Status {
 		if t.Target == "bgp" && t.Err == nil {
 			out = d.spoken.limit(out)
 		}
-		if t.Target == "https" {
+		switch t.Target {
+		case "https":
 			out = d.https.limit(out, t.Tried, rev)
+		case "metrics":
+			out = d.exporter.limit(out, t.Tried, rev)
 		}
 		s.Targets = append(s.Targets, out)
 	}
