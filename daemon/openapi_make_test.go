@@ -104,7 +104,7 @@ func (o *openAPI) describe(t reflect.Type, s *openapi3.Schema) {
 		if p == nil {
 			o.t.Fatalf("%s.%s is not in its schema", t.Name(), f.Name)
 		}
-		if p.Ref == "" {
+		if !strings.HasPrefix(p.Ref, "#") { // it is not a type of its own
 			p.Value.Description = o.types[t.Name()+"."+f.Name]
 		}
 		if !strings.HasPrefix(opts, "omit") {
