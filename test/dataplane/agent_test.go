@@ -288,7 +288,7 @@ func (h *host) start() {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := h.Command(ctx, exe)
-	cmd.Env = append(os.Environ(), agentEnv+"="+h.dir)
+	cmd.Env = append(os.Environ(), agentEnv+"="+h.dir, "GORACE=halt_on_error=1")
 	var log strings.Builder
 	cmd.Stderr = &log
 	in, err := cmd.StdinPipe()

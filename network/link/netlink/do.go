@@ -123,11 +123,11 @@ func (h *Host) find(name string) (*entry, error) {
 	if e := h.names[name]; e != nil {
 		return e, nil
 	}
-	return h.look(name)
+	return h.named(name)
 }
 
-// look reads the link called name.
-func (h *Host) look(name string) (*entry, error) {
+// named reads the link called name.
+func (h *Host) named(name string) (*entry, error) {
 	e, err := h.read.named(name)
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (h *Host) look(name string) (*entry, error) {
 func (h *Host) again(name string) (*entry, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.look(name)
+	return h.named(name)
 }
 
 func (h *Host) addLink(op link.Op) error {
@@ -172,6 +172,7 @@ func (h *Host) setSysctl(s link.Sysctl) error {
 	defer h.mu.Unlock()
 	if hostWide(s.Key) {
 		clear(h.sysctls) // the kernel has written others with it
+		h.lost = true
 	} else {
 		delete(h.sysctls[device(s.Key)], s.Key)
 	}

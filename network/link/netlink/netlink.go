@@ -194,30 +194,50 @@ func (h *Host) settle() {
 	clear(h.touched)
 }
 
-// Watch takes in notifications until ctx is done. It returns nil then.
+// period is how often Watch looks at settings.
+const period = time.Second
+
+// Watch takes in notifications, and looks at settings once a second, until
+// ctx is done. It returns nil then.
 func (h *Host) Watch(ctx context.Context) error {
 	conn, err := h.sub.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
 	}
-	if err := h.sub.SetReadDeadline(time.Time{}); err != nil {
-		return fmt.Errorf("netlink: %w", err)
-	}
 	defer context.AfterFunc(ctx, func() { _ = h.sub.SetReadDeadline(time.Unix(1, 0)) })()
 	for {
-		err := conn.Read(func(uintptr) bool {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			if changed, err := h.refresh(); changed || err != nil {
-				h.poke()
-			}
-			return false
-		})
+		if err := h.sub.SetReadDeadline(time.Now().Add(period)); err != nil {
+			return fmt.Errorf("netlink: %w", err)
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil {
+		err := conn.Read(func(uintptr) bool {
+			h.look(false)
+			return false
+		})
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return fmt.Errorf("netlink: %w", err)
 		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.look(true)
+	}
+}
+
+// look brings the picture up to date, with settings if wanted, and tells when
+// there is news.
+func (h *Host) look(settings bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var set bool
+	var serr error
+	if settings {
+		set, serr = h.checkSettings()
+	}
+	changed, err := h.refresh()
+	if set || changed || serr != nil || err != nil {
+		h.poke()
 	}
 }

@@ -21,6 +21,7 @@ type entry struct {
 	mac           string
 	mtu           int
 	marks         []string // alternative names that are port marks
+	conf          uint64   // digest of its settings, when it is ours
 	addrs         []addr
 	routes        []netip.Prefix // with our protocol, sorted
 }
@@ -39,7 +40,7 @@ func (e *entry) ours() bool {
 func (e *entry) equal(o *entry) bool {
 	return e != nil && o != nil && e.index == o.index && e.master == o.master && e.name == o.name &&
 		e.alias == o.alias && e.group == o.group && e.kind == o.kind && e.up == o.up &&
-		e.carrier == o.carrier && e.mac == o.mac && e.mtu == o.mtu && slices.Equal(e.marks, o.marks) &&
+		e.carrier == o.carrier && e.conf == o.conf && e.mac == o.mac && e.mtu == o.mtu && slices.Equal(e.marks, o.marks) &&
 		slices.Equal(e.addrs, o.addrs) && slices.Equal(e.routes, o.routes)
 }
 
@@ -94,9 +95,7 @@ func (h *Host) set(index int, e *entry) (changed bool) {
 	if old != nil && h.names[old.name] == old {
 		delete(h.names, old.name)
 	}
-	if old == nil || e == nil || old.name != e.name {
-		h.forget(old, e)
-	}
+	h.forget(old, e)
 	if e == nil {
 		delete(h.links, index)
 		return !h.touched[old.name]
@@ -105,12 +104,16 @@ func (h *Host) set(index int, e *entry) (changed bool) {
 	return !h.touched[e.name]
 }
 
-// forget drops the settings of links that came, went or changed their name.
-func (h *Host) forget(links ...*entry) {
-	for _, e := range links {
-		if e != nil {
-			delete(h.sysctls, e.name)
+// forget drops the settings of a link that changes from old to e, and those
+// of the host, which may be why.
+func (h *Host) forget(old, e *entry) {
+	for _, l := range []*entry{old, e} {
+		if l != nil {
+			delete(h.sysctls, l.name)
 		}
+	}
+	if old != nil && e != nil && old.conf != e.conf {
+		delete(h.sysctls, "")
 	}
 }
 

@@ -3,6 +3,8 @@ package netlink
 import (
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -178,6 +180,53 @@ func (r *reader) foreign() ([]netip.Prefix, error) {
 	return slices.Compact(found), err
 }
 
+// settings reads a digest of the settings of each link, by index.
+func (r *reader) settings() (map[int]uint64, error) {
+	all := map[int]uint64{}
+	err := r.ask(unix.RTM_GETLINK, unix.NLM_F_DUMP, unix.RTM_NEWLINK, func() { clear(all) }, func(b []byte) {
+		index, conf := settingsOf(b)
+		all[index] = conf
+	}, nl.NewIfInfomsg(unix.AF_UNSPEC), noStats())
+	return all, err
+}
+
+// settingsOf returns the index of the link that a message describes, and a
+// digest of its settings: IFLA_INET_CONF and IFLA_INET6_CONF in
+// IFLA_AF_SPEC hold what is below net/ipvN/conf.
+func settingsOf(b []byte) (index int, digest uint64) {
+	if len(b) < unix.SizeofIfInfomsg {
+		return 0, 0
+	}
+	const inetConf, inet6Conf = 1, 2
+	sum := fnv.New64a()
+	for kind, spec := range attrs(b[unix.SizeofIfInfomsg:]) {
+		if kind != unix.IFLA_AF_SPEC {
+			continue
+		}
+		for family, values := range attrs(spec) {
+			for kind, conf := range attrs(values) {
+				if family == unix.AF_INET && kind == inetConf || family == unix.AF_INET6 && kind == inet6Conf {
+					_, _ = sum.Write(conf)
+				}
+			}
+		}
+	}
+	return int(int32(binary.NativeEndian.Uint32(b[4:8]))), sum.Sum64()
+}
+
+// attrs iterates over attributes by type.
+func attrs(b []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(b) >= unix.SizeofRtAttr {
+			n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
+			if n < unix.SizeofRtAttr || n > len(b) || !yield(kind&^unix.NLA_F_NESTED, b[unix.SizeofRtAttr:n]) {
+				return
+			}
+			b = b[min(len(b), (n+3)&^3):]
+		}
+	}
+}
+
 func parseLink(b []byte) (*entry, error) {
 	l, err := vnl.LinkDeserialize(nil, b)
 	if err != nil {
@@ -191,6 +240,9 @@ func parseLink(b []byte) (*entry, error) {
 	}
 	if k := l.Type(); k != "device" {
 		e.kind = link.Kind(k)
+	}
+	if e.ours() {
+		_, e.conf = settingsOf(b)
 	}
 	for _, n := range a.AltNames {
 		if strings.HasPrefix(n, link.PortMark) {

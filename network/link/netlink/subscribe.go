@@ -107,25 +107,12 @@ func (h *Host) noteRoute(b []byte) {
 	switch table, protocol := b[4], b[5]; {
 	case table != unix.RT_TABLE_MAIN || protocol == unix.RTPROT_KERNEL || protocol == unix.RTPROT_REDIRECT:
 	case protocol == link.Protocol:
-		if oif, ok := attr32(b[unix.SizeofRtMsg:], unix.RTA_OIF); ok {
-			h.stale[int(oif)] = true
+		for kind, value := range attrs(b[unix.SizeofRtMsg:]) {
+			if kind == unix.RTA_OIF && len(value) == 4 {
+				h.stale[int(binary.NativeEndian.Uint32(value))] = true
+			}
 		}
 	default:
 		h.routes.stale = true
 	}
-}
-
-// attr32 returns the value of a 32-bit attribute.
-func attr32(b []byte, kind uint16) (uint32, bool) {
-	for len(b) >= unix.SizeofRtAttr {
-		n, k := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if n < unix.SizeofRtAttr || n > len(b) {
-			return 0, false
-		}
-		if k == kind && n >= unix.SizeofRtAttr+4 {
-			return binary.NativeEndian.Uint32(b[unix.SizeofRtAttr:]), true
-		}
-		b = b[min(len(b), (n+3)&^3):]
-	}
-	return 0, false
 }

@@ -3,11 +3,12 @@ package netlink
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"netctl/network/link"
 )
@@ -75,21 +76,58 @@ func (h *Host) sysctl(key string) (string, error) {
 // the whole host.
 func device(key string) string {
 	parts := strings.Split(key, "/") // net/ipvN/conf/DEV/KEY
-	if len(parts) != 5 || parts[2] != "conf" && parts[2] != "neigh" {
+	if len(parts) != 5 || parts[2] != "conf" && parts[2] != "neigh" || parts[3] == "all" || parts[3] == "default" {
 		return ""
 	}
 	return parts[3]
 }
 
+// checkSettings looks whether others have changed settings that have been
+// read, and reports whether that is so. The kernel tells of few such changes,
+// but it has all settings of all links in one listing.
+func (h *Host) checkSettings() (changed bool, err error) {
+	if len(h.sysctls) == 0 {
+		return false, nil
+	}
+	for key, old := range h.sysctls[""] {
+		now, err := readSysctl(key)
+		if err != nil {
+			return false, err
+		}
+		if now != old {
+			delete(h.sysctls[""], key)
+			changed = true
+		}
+	}
+	now, err := h.read.settings()
+	if err != nil {
+		return false, fmt.Errorf("read settings: %w", err)
+	}
+	for index, e := range h.links {
+		if conf, ok := now[index]; ok && e.ours() && e.conf != conf {
+			h.stale[index] = true
+		}
+	}
+	return changed, nil
+}
+
+// readSysctl reads a setting without the ado of package os: there are
+// thousands.
 func readSysctl(key string) (string, error) {
-	b, err := os.ReadFile(sysctlPath(key))
-	if errors.Is(err, fs.ErrNotExist) {
+	fd, err := unix.Open(sysctlPath(key), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) {
 		return "", nil
 	}
 	if err != nil {
 		return "", fmt.Errorf("sysctl %s: %w", key, err)
 	}
-	return strings.TrimSpace(string(b)), nil
+	defer func() { _ = unix.Close(fd) }()
+	var b [256]byte
+	n, err := unix.Read(fd, b[:])
+	if err != nil {
+		return "", fmt.Errorf("sysctl %s: %w", key, err)
+	}
+	return strings.TrimSpace(string(b[:n])), nil
 }
 
 func writeSysctl(key, value string) error {
@@ -103,6 +141,9 @@ func sysctlPath(key string) string { return filepath.Join(procSys, filepath.Clea
 // come.
 func acceptRA() ([]link.Sysctl, error) {
 	devs, err := os.ReadDir(filepath.Join(procSys, conf6))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("sysctl: %w", err)
 	}
