@@ -261,7 +261,7 @@ func TestRemoteFiles(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"default: far\n":                 `the default is "far", which is not one of the remotes`,
-		"remote: local\n":               "config.yml",
+		"remote: local\n":                "config.yml",
 		"\tx":                            "config.yml",
 		"remotes: {far: {address: x}}\n": "certificate of remote \"far\"",
 	} {

@@ -20,6 +20,8 @@ func (a *app) version() *cobra.Command {
 			case errors.Is(err, client.ErrUnreachable):
 			case err != nil:
 				return err
+			case s.Auth != "trusted" && a.away:
+				server = "not for you: the daemon does not trust this user's key"
 			case s.Auth != "trusted":
 				server = "not for you: this needs root or the group of netctld"
 			default:

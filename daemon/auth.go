@@ -61,6 +61,10 @@ func inGroup(u *unix.Ucred, group int) bool {
 	return err == nil && slices.Contains(ids, strconv.Itoa(group))
 }
 
+// maxStranger is the longest body that is read of a stranger, in bytes: more
+// than any token has.
+const maxStranger = 64 << 10
+
 // An identity is who sends a request, and what it may do.
 type identity struct {
 	peer        cred               // on the unix socket
@@ -151,8 +155,9 @@ func (d *Daemon) authorized(next http.Handler) http.Handler {
 			// A browser shows its user's certificate for any page that asks.
 			why = "the request comes from a page of another site"
 		}
-		if id.tls && !id.trusted {
-			w.Header().Set("Connection", "close") // strangers do not hold connections
+		if id.tls && !id.trusted { // strangers hold neither connections nor memory
+			w.Header().Set("Connection", "close")
+			r.Body = http.MaxBytesReader(w, r.Body, maxStranger)
 		}
 		if why != "" {
 			writeError(w, &api.Error{Code: api.Forbidden, Message: "not authorized: " + why})

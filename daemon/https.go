@@ -124,11 +124,15 @@ func (h *web) apply(ctx context.Context, at place, revision int64) error {
 	if h.current != nil && (h.current.place != at || h.current.dead()) {
 		h.giveUp(ctx)
 	}
-	if h.current != nil || at.address.Port() == 0 {
+	if h.current != nil {
 		return nil
 	}
-	state, err := h.open(ctx, at)
-	state.err = err
+	var state served
+	var err error
+	if at.address.Port() != 0 {
+		state, err = h.open(ctx, at)
+		state.err = err
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.state = state

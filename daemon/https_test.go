@@ -492,6 +492,13 @@ func TestHTTPSAddressMoves(t *testing.T) {
 	if _, err := s.CreateToken(t.Context(), api.CertificatesPost{Name: "x"}); code(err) != api.Invalid || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("a token: %v", err)
 	}
+	s.applied(set(""))
+	if _, err := s.CreateToken(t.Context(), api.CertificatesPost{Name: "x"}); code(err) != api.Invalid || strings.Contains(err.Error(), "in use") {
+		t.Errorf("a token while nothing should be served: %v", err)
+	}
+	if rev, err = set(occupied.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
 	occupied.Close()
 	s.applied(rev, nil)
 	s.applied(set(""))

@@ -76,6 +76,10 @@ func (t *tokens) drop(id string) {
 	delete(t.pending, id)
 }
 
+// maxTokenAddresses is how many addresses a token lists at most: clients try one
+// after the other.
+const maxTokenAddresses = 32
+
 // postToken makes a token, which an operation stands for.
 func (d *Daemon) postToken(r *http.Request, req api.CertificatesPost) (reply, error) {
 	wanted := storedCertificate{Name: req.Name, Type: req.Type, Restricted: req.Restricted, Projects: req.Projects}
@@ -102,6 +106,7 @@ func (d *Daemon) postToken(r *http.Request, req api.CertificatesPost) (reply, er
 	if err != nil {
 		return reply{}, err
 	}
+	addresses = addresses[:min(len(addresses), maxTokenAddresses)]
 	secret, expires := newSecret(), time.Now().Add(server.TokenExpiry)
 	meta, err := toMap(api.TokenMetadata{Secret: secret, Fingerprint: served.fingerprint, Addresses: addresses, ExpiresAt: expires, Request: req})
 	if err != nil {

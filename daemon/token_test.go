@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -93,4 +94,17 @@ func TestOperations(t *testing.T) {
 		o.end(id, api.StatusCancelled, "nobody knows it")
 		h.close()
 	})
+}
+
+// A stranger cannot make the daemon read much.
+func TestStrangersAreBrief(t *testing.T) {
+	s := newSite(t)
+	stranger := s.over(s.key("stranger"))
+	if _, err := stranger.CreateCertificate(t.Context(), api.CertificatesPost{TrustToken: strings.Repeat("x", maxStranger)}); code(err) != api.TooLarge {
+		t.Errorf("a long token: %v", err)
+	}
+	admin, _ := s.trusts("admin", false)
+	if _, err := admin.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Description: strings.Repeat("x", maxStranger)}); err != nil {
+		t.Errorf("a long body of somebody known: %v", err)
+	}
 }
