@@ -41,8 +41,10 @@ var build = sync.OnceValues(func() (string, error) {
 // one with fresh builds, which RemoveBinaries deletes when the process ends.
 func Binaries() (string, error) { return build() }
 
-// RemoveBinaries deletes what Binaries has built, for the end of TestMain.
+// RemoveBinaries deletes what Binaries and Deb have built, for the end of
+// TestMain.
 func RemoveBinaries() {
+	removeDebs()
 	if dir, err := build(); err == nil && os.Getenv("NETCTL_BIN") == "" {
 		_ = os.RemoveAll(dir)
 	}

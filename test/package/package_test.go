@@ -3,7 +3,6 @@
 package deb
 
 import (
-	"context"
 	"debug/elf"
 	"fmt"
 	"net/netip"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,9 +21,6 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if files, _ := packages(); files != nil {
-		_ = os.RemoveAll(files[""])
-	}
 	lab.RemoveBinaries()
 	os.Exit(code)
 }
@@ -36,40 +31,14 @@ const (
 	newVersion = "1.0.0-7-gabcdef12" // as git describes the seventh commit after it
 )
 
-// packages builds both versions, once for all tests.
-var packages = sync.OnceValues(func() (map[string]string, error) {
-	bin, err := lab.Binaries()
-	if err != nil {
-		return nil, err
-	}
-	dir, err := os.MkdirTemp("", "nldeb")
-	if err != nil {
-		return nil, err
-	}
-	files := map[string]string{"": dir}
-	for _, version := range []string{oldVersion, newVersion} {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
-		defer cancel()
-		var stderr strings.Builder
-		cmd := exec.CommandContext(ctx, "../../packaging/build", bin, version, dir)
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			return files, fmt.Errorf("packaging/build: %w: %s", err, stderr.String())
-		}
-		files[version] = strings.TrimSpace(string(out))
-	}
-	return files, nil
-})
-
 // build returns the package of a version.
 func build(t *testing.T, version string) string {
 	t.Helper()
-	files, err := packages()
+	file, err := lab.Deb(version)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return files[version]
+	return file
 }
 
 var (
@@ -79,7 +48,7 @@ var (
 
 // A site is a machine with a router beside it.
 type site struct {
-	*machine
+	*lab.Machine
 	router  *lab.BIRD
 	monitor *lab.Monitor
 }
@@ -96,7 +65,7 @@ func newSite(t *testing.T) *site {
 	})}
 	s.router.Start()
 	s.monitor = lab.MonitorRouter(s.router)
-	s.machine = newMachine(host)
+	s.Machine = host.Machine()
 	return s
 }
 
@@ -104,17 +73,36 @@ func newSite(t *testing.T) *site {
 func (s *site) install(file string) {
 	s.Lab.Helper()
 	name := filepath.Base(file)
-	if err := os.Link(file, filepath.Join(s.dir, "share", name)); err != nil {
+	if err := os.Link(file, filepath.Join(s.Share, name)); err != nil {
 		s.Lab.Fatalf("%v", err)
 	}
-	s.run("dpkg", "--force-unsafe-io", "--install", "/srv/"+name)
+	s.Run("dpkg", "--force-unsafe-io", "--install", "/srv/"+name)
+}
+
+// pid returns the number of the daemon's process.
+func (s *site) pid() int {
+	s.Lab.Helper()
+	n, err := strconv.Atoi(s.Run("systemctl", "show", "--property=MainPID", "--value", "netctld.service"))
+	if err != nil || n == 0 {
+		s.Lab.Fatalf("netctld has no process: %v", err)
+	}
+	return n
+}
+
+// wait waits until a command on the machine succeeds.
+func (s *site) wait(name string, args ...string) {
+	s.Lab.Helper()
+	s.Lab.Eventually(time.Minute, name+" "+strings.Join(args, " "), func() error {
+		_, err := s.Try(name, args...)
+		return err
+	})
 }
 
 // announce makes a network that the router hears of.
 func (s *site) announce() {
 	s.Lab.Helper()
-	s.run("netctl", "config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
-	s.run("netctl", "network", "create", "br0", "ipv4.address=198.51.100.1/24", "ipv6.address=2001:db8:100::1/64",
+	s.Run("netctl", "config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
+	s.Run("netctl", "network", "create", "br0", "ipv4.address=198.51.100.1/24", "ipv6.address=2001:db8:100::1/64",
 		"bgp.peers.tor.address=192.0.2.1", "bgp.peers.tor.asn=65000")
 	s.known()
 }
@@ -149,7 +137,7 @@ func (s *site) undisturbed(since time.Time) {
 // dnsmasq returns the number of the process that serves the network.
 func (s *site) dnsmasq() string {
 	s.Lab.Helper()
-	return s.run("pgrep", "--full", "dnsmasq.*/var/lib/netctl/networks/br0/")
+	return s.Run("pgrep", "--full", "dnsmasq.*/var/lib/netctl/networks/br0/")
 }
 
 // keeps runs what stops the daemon and waits for another one, and checks that
@@ -159,7 +147,7 @@ func (s *site) keeps(what string, do func()) {
 	daemon, served, begin, ends := s.pid(), s.dnsmasq(), time.Now(), s.router.EndOfRIBs()
 	do()
 	s.Lab.Eventually(time.Minute, "another daemon after "+what, func() error {
-		_, err := s.try("sh", "-c", `pid=$(systemctl show --property=MainPID --value netctld.service) && [ "$pid" -gt 0 ] && [ "$pid" != "$1" ] && netctld waitready`, "sh", strconv.Itoa(daemon))
+		_, err := s.Try("sh", "-c", `pid=$(systemctl show --property=MainPID --value netctld.service) && [ "$pid" -gt 0 ] && [ "$pid" != "$1" ] && netctld waitready`, "sh", strconv.Itoa(daemon))
 		return err
 	})
 	s.known()
@@ -179,26 +167,26 @@ func TestInstallAndUpgrade(t *testing.T) {
 	checkInstalled(t, s)
 	s.announce()
 
-	s.keeps("systemctl restart", func() { s.run("systemctl", "restart", "netctld.service") })
-	s.keeps("a crash", func() { s.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "netctld.service") })
+	s.keeps("systemctl restart", func() { s.Run("systemctl", "restart", "netctld.service") })
+	s.keeps("a crash", func() { s.Run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "netctld.service") })
 	s.keeps("a hang", func() {
-		s.run("sh", "-c", "mkdir -p /etc/systemd/system/netctld.service.d && printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/netctld.service.d/watchdog.conf")
-		s.run("systemctl", "daemon-reload")
-		s.run("systemctl", "restart", "netctld.service") // systemd reads it at a start
-		s.run("netctld", "waitready")
-		s.run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "netctld.service")
+		s.Run("sh", "-c", "mkdir -p /etc/systemd/system/netctld.service.d && printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/netctld.service.d/watchdog.conf")
+		s.Run("systemctl", "daemon-reload")
+		s.Run("systemctl", "restart", "netctld.service") // systemd reads it at a start
+		s.Run("netctld", "waitready")
+		s.Run("systemctl", "kill", "--kill-who=main", "--signal=STOP", "netctld.service")
 		s.wait("sh", "-c", "journalctl --unit netctld.service | grep 'Watchdog timeout'")
 	})
 	s.keeps("an upgrade", func() { s.install(build(t, newVersion)) })
-	if v := s.run("dpkg-query", "--show", "--showformat=${Version}", "netctl"); v != "1.0.0+7.gabcdef12" {
+	if v := s.Run("dpkg-query", "--show", "--showformat=${Version}", "netctl"); v != "1.0.0+7.gabcdef12" {
 		t.Errorf("version %s", v)
 	}
 
 	// The guard of the host's end does nothing while the host goes on.
 	begin := time.Now()
-	s.run("systemctl", "stop", "netctl-shutdown.service")
-	s.run("systemctl", "start", "netctl-shutdown.service")
-	s.run("netctl", "bgp", "peers")
+	s.Run("systemctl", "stop", "netctl-shutdown.service")
+	s.Run("systemctl", "start", "netctl-shutdown.service")
+	s.Run("netctl", "bgp", "peers")
 	s.undisturbed(begin)
 }
 
@@ -206,31 +194,31 @@ func TestInstallAndUpgrade(t *testing.T) {
 func checkInstalled(t *testing.T, s *site) {
 	t.Helper()
 	for _, unit := range []string{"netctld.service", "netctl-shutdown.service"} {
-		s.run("systemctl", "is-active", unit)
-		s.run("systemctl", "is-enabled", unit)
+		s.Run("systemctl", "is-active", unit)
+		s.Run("systemctl", "is-enabled", unit)
 	}
-	if out := s.run("systemd-analyze", "verify", "netctld.service", "netctl-shutdown.service"); out != "" {
+	if out := s.Run("systemd-analyze", "verify", "netctld.service", "netctl-shutdown.service"); out != "" {
 		t.Errorf("systemd-analyze verify: %s", out)
 	}
-	if out := s.run("stat", "--format=%A %U %G", "/var/lib/netctl/unix.socket"); out != "srw-rw---- root netctl" {
+	if out := s.Run("stat", "--format=%A %U %G", "/var/lib/netctl/unix.socket"); out != "srw-rw---- root netctl" {
 		t.Errorf("socket is %s", out)
 	}
-	if out := s.run("readlink", "/proc/"+strconv.Itoa(s.pid())+"/exe"); out != "/usr/sbin/netctld" {
+	if out := s.Run("readlink", "/proc/"+strconv.Itoa(s.pid())+"/exe"); out != "/usr/sbin/netctld" {
 		t.Errorf("the daemon runs from %s", out)
 	}
 	for page, text := range map[string]string{
 		"netctl": "HTTPS", "netctl-network-set": "<network> <key>=<value>", "netctld": "SIGTERM",
 	} {
-		if out := s.run("man", page); !strings.Contains(strings.ReplaceAll(out, "\u2010\n", ""), text) {
+		if out := s.Run("man", page); !strings.Contains(strings.ReplaceAll(out, "\u2010\n", ""), text) {
 			t.Errorf("man %s does not have %q:\n%s", page, text, out)
 		}
 	}
 	const complete = `source /usr/share/bash-completion/completions/netctl && complete -p netctl && netctl __complete netw`
-	if out := s.run("bash", "-c", complete); !strings.Contains(out, "-F __start_netctl netctl") || !strings.Contains(out, "network\tManage networks") {
+	if out := s.Run("bash", "-c", complete); !strings.Contains(out, "-F __start_netctl netctl") || !strings.Contains(out, "network\tManage networks") {
 		t.Errorf("bash completes by %s", out)
 	}
 	for _, file := range []string{"/usr/share/zsh/vendor-completions/_netctl", "/usr/share/fish/vendor_completions.d/netctl.fish", "/usr/share/doc/netctl/copyright"} {
-		s.run("test", "-s", file)
+		s.Run("test", "-s", file)
 	}
 }
 
@@ -242,15 +230,15 @@ func TestPowerOff(t *testing.T) {
 	s.install(build(t, oldVersion))
 	s.announce()
 	for _, how := range []string{"reboot", "poweroff"} {
-		s.run("systemctl", how)
-		s.off()
+		s.Run("systemctl", how)
+		s.Off()
 		// The peer would keep them for two minutes, had they not been withdrawn.
 		lab.WaitKernel(s.router, 0, 5*time.Second, prefixes...)
 		if !strings.Contains(s.router.Log(), "hypervisor goes down") {
 			t.Errorf("after %s the router was not told why:\n%s", how, s.router.Log())
 		}
 		if how == "reboot" {
-			s.boot()
+			s.Boot()
 			s.known()
 		}
 	}
@@ -263,21 +251,21 @@ var remains = regexp.MustCompile(`^/var/(lib/(dpkg|netctl|systemd)|log|cache)/|^
 func TestRemove(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	before := s.layer()
+	before := s.Layer()
 	s.install(build(t, oldVersion))
 	s.announce()
-	s.run("dpkg", "--force-unsafe-io", "--remove", "netctl")
+	s.Run("dpkg", "--force-unsafe-io", "--remove", "netctl")
 	lab.WaitKernel(s.router, 0, 5*time.Second, prefixes...)
 	if !strings.Contains(s.router.Log(), "netctl is removed from hypervisor") {
 		t.Errorf("the router was not told why:\n%s", s.router.Log())
 	}
 	for _, nothing := range []string{"pgrep netctld", "pgrep dnsmasq", "ip link show br0", "nft list table inet netctl"} {
-		if out, err := s.try("sh", "-c", nothing); err == nil {
+		if out, err := s.Try("sh", "-c", nothing); err == nil {
 			t.Errorf("%s: %s", nothing, out)
 		}
 	}
 	var left []string
-	for _, file := range s.layer() {
+	for _, file := range s.Layer() {
 		if !slices.Contains(before, file) && !remains.MatchString(file) {
 			left = append(left, file)
 		}
@@ -289,8 +277,8 @@ func TestRemove(t *testing.T) {
 	// The state is there for a daemon that comes back.
 	s.install(build(t, newVersion))
 	s.known()
-	s.run("dpkg", "--force-unsafe-io", "--purge", "netctl")
-	if out, err := s.try("test", "-e", "/var/lib/netctl"); err == nil {
+	s.Run("dpkg", "--force-unsafe-io", "--purge", "netctl")
+	if out, err := s.Try("test", "-e", "/var/lib/netctl"); err == nil {
 		t.Errorf("a purge leaves the state: %s", out)
 	}
 }

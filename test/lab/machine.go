@@ -1,33 +1,38 @@
-package deb
+package lab
 
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"netctl/test/lab"
 )
 
-// A machine is a host of the lab that systemd runs on. Its files are those of
+// A Machine is a host of the lab that systemd runs on. Its files are those of
 // the host that the test runs on, with a layer of its own above them, which
 // outlives a power-off; its network namespace does too.
-type machine struct {
-	*lab.NS
+type Machine struct {
+	*NS
+	Share string // a folder that the machine has as /srv
+
 	dir    string
 	cgroup string
-	proc   *lab.Proc // what booted it
-	init   string    // number of its first process
+	proc   *Proc  // what booted it
+	init   string // number of its first process
 }
+
+// bootScript starts systemd.
+//
+//go:embed boot.sh
+var bootScript string
 
 // opaque are folders of the host that the machine has empty: what is enabled
 // or configured on the host is not the machine's business.
@@ -37,11 +42,12 @@ var opaque = []string{
 	"usr/lib/systemd/system/sysinit.target.wants", "usr/lib/systemd/system/timers.target.wants",
 }
 
-// newMachine prepares a machine that is not running yet.
-func newMachine(ns *lab.NS) *machine {
+// Machine boots a machine in ns. It is gone when the test ends.
+func (ns *NS) Machine() *Machine {
 	l := ns.Lab
 	l.Helper()
-	m := &machine{NS: ns, dir: filepath.Join(l.Dir, ns.Name+"-root"), cgroup: filepath.Join(cgroups(l), ns.Full)}
+	dir := filepath.Join(l.Dir, ns.Name+"-root")
+	m := &Machine{NS: ns, Share: filepath.Join(dir, "share"), dir: dir, cgroup: filepath.Join(cgroups(l), ns.Full)}
 	l.Cleanup(func() { removeCgroup(m.cgroup) })
 	upper := filepath.Join(m.dir, "upper")
 	must := func(err error) {
@@ -63,12 +69,13 @@ func newMachine(ns *lab.NS) *machine {
 	// A whiteout: the machine has no policy against starting services.
 	must(unix.Mknod(filepath.Join(upper, "usr/sbin/policy-rc.d"), unix.S_IFCHR, 0))
 	must(os.Symlink("../systemd-journald.service", filepath.Join(upper, "usr/lib/systemd/system/sysinit.target.wants/systemd-journald.service")))
-	m.boot()
+	must(os.WriteFile(filepath.Join(m.dir, "boot.sh"), []byte(bootScript), 0o600))
+	m.Boot()
 	return m
 }
 
 // cgroups returns where the host's version 2 hierarchy is mounted.
-func cgroups(l *lab.Lab) string {
+func cgroups(l *Lab) string {
 	l.Helper()
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -103,15 +110,12 @@ func removeCgroup(dir string) {
 	}
 }
 
-// boot starts the machine and waits until everything that it starts runs.
-func (m *machine) boot() {
+// Boot starts the machine, after Off, and waits until everything that it
+// starts runs.
+func (m *Machine) Boot() {
 	l := m.Lab
 	l.Helper()
-	script, err := filepath.Abs("boot.sh")
-	if err != nil {
-		l.Fatalf("%v", err)
-	}
-	m.proc = m.Start("bash", script, m.dir, m.cgroup)
+	m.proc = m.Start("bash", filepath.Join(m.dir, "boot.sh"), m.dir, m.cgroup)
 	l.Eventually(time.Minute, "boot of "+m.Name, func() error {
 		if m.proc.Exited() {
 			l.Fatalf("%s did not boot: %s", m.Name, m.proc.Output())
@@ -127,15 +131,16 @@ func (m *machine) boot() {
 		if name, _ := os.ReadFile("/proc/" + m.init + "/comm"); string(name) != "systemd\n" {
 			return fmt.Errorf("its first process is %s", name)
 		}
-		if out, err := m.try("systemctl", "is-system-running", "--wait"); err != nil {
+		if out, err := m.Try("systemctl", "is-system-running", "--wait"); err != nil {
 			return fmt.Errorf("%w: %s", err, out)
 		}
 		return nil
 	})
 }
 
-// try runs a command on the machine and returns what it prints.
-func (m *machine) try(name string, args ...string) (string, error) {
+// Try runs a command on the machine, with the machine's files and processes,
+// and returns its standard output.
+func (m *Machine) Try(name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	cmd := m.Command(ctx, "nsenter", append([]string{
@@ -150,47 +155,28 @@ func (m *machine) try(name string, args ...string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// run is try that fails the test, with the daemon's log.
-func (m *machine) run(name string, args ...string) string {
+// Run is Try that fails the test.
+func (m *Machine) Run(name string, args ...string) string {
 	m.Lab.Helper()
-	out, err := m.try(name, args...)
+	out, err := m.Try(name, args...)
 	if err != nil {
-		log, _ := m.try("journalctl", "--no-pager", "--lines=100")
+		log, _ := m.Try("journalctl", "--no-pager", "--lines=100")
 		m.Lab.Fatalf("%v\n%s", err, log)
 	}
 	return out
 }
 
-// pid returns the number of the daemon's process.
-func (m *machine) pid() int {
-	m.Lab.Helper()
-	n, err := strconv.Atoi(m.run("systemctl", "show", "--property=MainPID", "--value", "netctld.service"))
-	if err != nil || n == 0 {
-		m.Lab.Fatalf("netctld has no process: %v", err)
-	}
-	return n
-}
-
-// wait waits until a command on the machine succeeds.
-func (m *machine) wait(name string, args ...string) {
-	m.Lab.Helper()
-	m.Lab.Eventually(time.Minute, name+" "+strings.Join(args, " "), func() error {
-		_, err := m.try(name, args...)
-		return err
-	})
-}
-
-// off waits until the machine has powered off.
-func (m *machine) off() {
+// Off waits until the machine has powered off.
+func (m *Machine) Off() {
 	m.Lab.Helper()
 	if err := m.proc.Wait(time.Minute); err != nil && !m.proc.Exited() {
 		m.Lab.Fatalf("%s: %v", m.Name, err)
 	}
 }
 
-// layer returns the files that the machine has changed or made, as paths from
+// Layer returns the files that the machine has changed or made, as paths from
 // its root.
-func (m *machine) layer() []string {
+func (m *Machine) Layer() []string {
 	m.Lab.Helper()
 	upper := filepath.Join(m.dir, "upper")
 	var out []string
