@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/dhcpv6/nclient6"
+
 	"netctl/network/dhcp"
 	"netctl/network/dhcp/dnsmasq"
 	"netctl/network/firewall"
@@ -256,6 +259,34 @@ func (a *Agent) Resolve(args struct{ Server, Name string }, out *[]string) error
 	found, err := r.LookupHost(ctx, args.Name)
 	*out = append([]string{}, found...)
 	return err
+}
+
+// DHCP6 gets an address for an interface by DHCPv6, with which nothing is
+// done, and returns it with the name servers that came along.
+func (a *Agent) DHCP6(dev string, out *[]string) error {
+	c, err := nclient6.New(dev, nclient6.WithTimeout(time.Second), nclient6.WithRetry(5))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx := context.Background()
+	name := dhcpv6.WithFQDN(1, "six") // RFC 4704: the server is to make it known
+	offer, err := c.Solicit(ctx, name)
+	if err != nil {
+		return err
+	}
+	reply, err := c.Request(ctx, offer, name)
+	if err != nil {
+		return err
+	}
+	*out = []string{}
+	if ia := reply.Options.OneIANA(); ia != nil && ia.Options.OneAddress() != nil {
+		*out = append(*out, ia.Options.OneAddress().IPv6Addr.String())
+	}
+	for _, s := range reply.Options.DNS() {
+		*out = append(*out, s.String())
+	}
+	return nil
 }
 
 // A host is a namespace with an agent in it.

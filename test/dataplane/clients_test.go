@@ -248,6 +248,44 @@ func TestOffered(t *testing.T) {
 	}
 }
 
+// TestStateful holds that addresses come by DHCPv6, from the ranges that were
+// set, and not by router advertisements.
+func TestStateful(t *testing.T) {
+	s := newSite(t, 1)
+	b := lan
+	b.service = func(d *dhcp.Service) { d.V6.Stateful, d.V6.Ranges = true, ranges("fd77::100-fd77::100") }
+	s.host.apply(world(b))
+	s.plug("br0")
+	c := s.clients[0]
+	c.Address("eth0", prefix("fe80::/64"), 10*time.Second)
+	ra, err := c.RouterAdvertisement("eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Stateful address conf.    :          Yes", "Autonomous address conf.:           No"} {
+		if !strings.Contains(ra, want) {
+			t.Errorf("router advertisement without %q:\n%s", want, ra)
+		}
+	}
+	var got []string
+	c.call("DHCP6", "eth0", &got)
+	if want := []string{"fd77::100", "fd77::1"}; !slices.Equal(got, want) {
+		t.Errorf("address and name server %v, want %v", got, want)
+	}
+	var leases []dhcp.Lease
+	s.host.call("Leases", "br0", &leases)
+	mac := strings.TrimSpace(c.Run("sh", "-c", "ip -o link show eth0 | sed 's/.*ether \\([^ ]*\\).*/\\1/'"))
+	if len(leases) != 1 || leases[0].Addr != addr("fd77::100") || leases[0].MAC != mac || leases[0].Hostname != "six" {
+		t.Errorf("leases %+v, want one of %s", leases, mac)
+	}
+	var found []string
+	c.Addr("eth0", "fd77::100/64")
+	c.call("Resolve", map[string]string{"Server": "fd77::1", "Name": "six.netctl"}, &found)
+	if !slices.Contains(found, "fd77::100") {
+		t.Errorf("six.netctl is at %v", found)
+	}
+}
+
 // TestOpenResolver holds that DNS is served to the network only, even when
 // its subnet is public.
 func TestOpenResolver(t *testing.T) {
