@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -58,7 +59,7 @@ func (o *adjOut) pass(m message, asSize int) bool {
 				return
 			}
 			if attrs == nil {
-				attrs = o.attributes(u, f, asSize)
+				attrs = o.attributes(u, asSize)
 			}
 			if _, told := o.sent[p]; !told {
 				o.count[f]++
@@ -71,7 +72,7 @@ func (o *adjOut) pass(m message, asSize int) bool {
 }
 
 // attributes returns the attributes of an UPDATE.
-func (o *adjOut) attributes(u update, f bgp.Family, asSize int) *attributes {
+func (o *adjOut) attributes(u update, asSize int) *attributes {
 	var a attributes
 	if len(u.nextHop) == 32 {
 		u.nextHop = u.nextHop[:16] // a link-local one follows (RFC 2545 section 3)
@@ -100,11 +101,7 @@ func (o *adjOut) list() []bgp.Advertised {
 func (o *adjOut) counts() map[bgp.Family]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	counts := map[bgp.Family]int{}
-	for f, n := range o.count {
-		counts[f] = n
-	}
-	return counts
+	return maps.Clone(o.count)
 }
 
 // passed reports whether a fence has come by in a family.

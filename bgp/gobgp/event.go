@@ -13,8 +13,8 @@ import (
 
 // observeAll starts to follow the sessions. GoBGP's events only say where to
 // look: what counts is the state that is found there. It needs mu.
-func (s *Speaker) observeAll() error {
-	ctx, cancel := context.WithCancel(context.Background())
+func (s *Speaker) observeAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	err := s.srv.WatchEvent(ctx, &api.WatchEventRequest{Peer: &api.WatchEventRequest_Peer{}}, func(r *api.WatchEventResponse) {
 		if a, err := netip.ParseAddr(r.GetPeer().GetPeer().GetConf().GetNeighborAddress()); err == nil {
@@ -25,9 +25,7 @@ func (s *Speaker) observeAll() error {
 		cancel()
 		return err
 	}
-	s.tasks.Add(1)
-	go func() {
-		defer s.tasks.Done()
+	s.tasks.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
@@ -42,7 +40,7 @@ func (s *Speaker) observeAll() error {
 				s.observe(ctx, a)
 			}
 		}
-	}()
+	})
 	return nil
 }
 
@@ -77,7 +75,13 @@ func (s *Speaker) observe(ctx context.Context, inner netip.Addr) {
 		return
 	}
 	state := stateOf(seen)
-	why := p.link.status().why
+	link := p.link.status()
+	why := link.why
+	if p.state == bgp.Established && state != bgp.Established && link.carrying {
+		// What GoBGP has said last is still on its way to the relay.
+		time.AfterFunc(5*time.Millisecond, func() { s.poke(inner) })
+		return
+	}
 	if state != bgp.Established && why != "" {
 		p.err = why
 	}

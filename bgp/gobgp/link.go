@@ -44,10 +44,9 @@ const (
 	farewell     = 2 * time.Second       // for the peer to take note of a NOTIFICATION
 )
 
-// start starts to connect with the peer.
-func (l *link) start() {
-	var ctx context.Context
-	ctx, l.cancel = context.WithCancel(context.Background())
+// start starts to connect with the peer. Only abort and finish end that.
+func (l *link) start(ctx context.Context) {
+	ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	l.offers, l.done = make(chan *net.TCPConn, 1), make(chan struct{})
 	go l.run(ctx)
 }
@@ -95,7 +94,11 @@ func (l *link) run(ctx context.Context) {
 		why := r.run(ctx)
 		l.mu.Lock()
 		l.relay = nil
-		l.note(why)
+		if r.established() {
+			l.why = why
+		} else {
+			l.note(why)
+		}
 		closing = l.closing
 		l.mu.Unlock()
 		l.changed()
@@ -131,11 +134,7 @@ func (l *link) connect(ctx context.Context, wait time.Duration) (bgp.Peer, *net.
 	defer dialer.Wait()
 	defer cancel()
 	if !peer.Passive {
-		dialer.Add(1)
-		go func() {
-			defer dialer.Done()
-			l.dial(dctx, peer, wait, dialed)
-		}()
+		dialer.Go(func() { l.dial(dctx, peer, wait, dialed) })
 	}
 	select {
 	case <-ctx.Done():
@@ -282,6 +281,7 @@ type linkStatus struct {
 	theirs               open
 	timeless             bool // there are no keepalives
 	why                  string
+	carrying             bool // an established session, as far as the relay knows
 	received, advertised map[bgp.Family]int
 }
 
@@ -290,6 +290,10 @@ func (l *link) status() linkStatus {
 	defer l.mu.Unlock()
 	s := linkStatus{dialing: l.dialing, why: l.why}
 	if r := l.relay; r != nil {
+		if r.established() {
+			s.why = r.reason()
+			s.carrying = s.why == "" && !r.ended()
+		}
 		s.local = r.outer.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 		s.theirs, s.timeless = r.theirs(), r.timeless.Load()
 		s.received, s.advertised = r.receivedPrefixes(), r.out.counts()

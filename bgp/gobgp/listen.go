@@ -75,9 +75,7 @@ func (l *listeners) listen(ctx context.Context, a netip.AddrPort) error {
 		}
 	}
 	l.open[a] = tcp
-	l.tasks.Add(1)
-	go func() {
-		defer l.tasks.Done()
+	l.tasks.Go(func() {
 		for {
 			c, err := tcp.AcceptTCP()
 			if errors.Is(err, net.ErrClosed) {
@@ -87,7 +85,7 @@ func (l *listeners) listen(ctx context.Context, a netip.AddrPort) error {
 				l.accept(c)
 			}
 		}
-	}()
+	})
 	return nil
 }
 
@@ -115,7 +113,7 @@ func (l *listeners) password(a netip.Addr, password bgp.Secret) error {
 }
 
 // close stops listening and waits for connections that are being taken.
-func (l *listeners) close() {
-	l.set(context.Background(), nil)
+func (l *listeners) close(ctx context.Context) {
+	l.set(ctx, nil)
 	l.tasks.Wait()
 }

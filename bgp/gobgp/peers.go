@@ -79,30 +79,31 @@ func (s *Speaker) addPeer(ctx context.Context, p *peer) error {
 	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)}); err != nil {
 		return fmt.Errorf("add peer %s: %w", p.want.Addr, err)
 	}
-	s.connect(p)
+	s.connect(ctx, p)
 	return nil
 }
 
 // connect gives a peer a new link. It needs mu.
-func (s *Speaker) connect(p *peer) {
+func (s *Speaker) connect(ctx context.Context, p *peer) {
+	ctx = context.WithoutCancel(ctx)
 	l := &link{
 		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters,
 		changed: func() { s.poke(p.inner) },
 	}
-	l.opened = func(o open) { s.opened(p, l, o) }
+	l.opened = func(o open) { s.opened(ctx, p, l, o) }
 	p.link = l
-	l.start()
+	l.start(ctx)
 }
 
 // opened makes the export policy suit a session that is about to come up.
-func (s *Speaker) opened(p *peer, l *link, o open) {
+func (s *Speaker) opened(ctx context.Context, p *peer, l *link, o open) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p.link != l || p.extended == o.extended {
 		return
 	}
 	p.extended = o.extended
-	if err := s.setPolicy(context.Background()); err != nil {
+	if err := s.setPolicy(ctx); err != nil {
 		s.log.Warn("next hops for a peer", "peer", p.want.Addr, "err", err)
 	}
 }
@@ -145,11 +146,7 @@ func (s *Speaker) deletePeer(ctx context.Context, a netip.Addr) error {
 func (s *Speaker) part(p *peer) {
 	l := p.link
 	p.link = nil
-	s.tasks.Add(1)
-	go func() {
-		defer s.tasks.Done()
-		l.finish()
-	}()
+	s.tasks.Go(l.finish)
 }
 
 // changePeer makes a session match its new configuration. Who the two ends

@@ -53,7 +53,6 @@ var ceases = map[byte]string{
 // told says why the peer closed a session with a NOTIFICATION.
 func told(m message, p bgp.Peer, asn uint32) string {
 	code, sub, text := notificationOf(m)
-	s := ""
 	switch {
 	case code == codeOpen && sub == openBadAS:
 		return fmt.Sprintf("the peer says that our AS is wrong: it expects another one than %d", asn)
@@ -63,22 +62,14 @@ func told(m message, p bgp.Peer, asn uint32) string {
 		return "the peer does not accept our router id; is it the same as its own?"
 	case code == codeHold:
 		return "the peer closed the session: its hold timer expired, it heard nothing from this host"
-	case code == codeCease && ceases[sub] != "":
-		s = "the peer " + ceases[sub]
-	default:
-		s = "the peer closed the session: " + packet.NewNotificationErrorCode(code, sub).String()
 	}
-	if text != "" {
-		s += ": " + text
-	}
-	return s
+	return describe("the peer ", code, sub, text)
 }
 
 // said says why we closed a session with a NOTIFICATION; theirs is the OPEN of
 // the peer.
 func said(m message, p bgp.Peer, theirs open) string {
 	code, sub, text := notificationOf(m)
-	s := ""
 	switch {
 	case code == codeOpen && sub == openBadAS:
 		return fmt.Sprintf("the peer is AS %d, but AS %d is configured for it", theirs.asn, p.ASN)
@@ -88,15 +79,20 @@ func said(m message, p bgp.Peer, theirs open) string {
 		return fmt.Sprintf("the peer asks for a hold time of %s", theirs.holdTime)
 	case code == codeHold:
 		return "hold timer expired: nothing was heard of the peer"
-	case code == codeCease && ceases[sub] != "":
-		s = "this host " + ceases[sub]
-	default:
-		s = "this host closed the session: " + packet.NewNotificationErrorCode(code, sub).String()
+	}
+	return describe("this host ", code, sub, text)
+}
+
+// describe puts a NOTIFICATION into words.
+func describe(who string, code, sub byte, text string) string {
+	what := "closed the session: " + packet.NewNotificationErrorCode(code, sub).String()
+	if code == codeCease && ceases[sub] != "" {
+		what = ceases[sub]
 	}
 	if text != "" {
-		s += ": " + text
+		what += ": " + text
 	}
-	return s
+	return who + what
 }
 
 // lost says why a connection ended without a NOTIFICATION.

@@ -159,39 +159,23 @@ func (s *scope) rules(peers []audience, moving bool) []rule {
 	rules := []rule{{markers: []netip.Addr{marker(fenceClass, bgp.IPv4Unicast), marker(fenceClass, bgp.IPv6Unicast)}, nextHop: netip.IPv6Loopback()}}
 	for _, p := range peers {
 		for _, f := range families {
-			r := rule{peers: []netip.Addr{p.inner}, nextHop: p.nextHop[f]}
-			for _, c := range classes {
-				if r.nextHop.IsValid() && !c.key.nextHop.IsValid() && slices.Contains(c.peers, p.addr) {
-					r.markers = append(r.markers, marker(c.id, f))
-				}
-			}
-			if r.markers != nil {
+			if r := p.rule(classes, f); r.markers != nil {
 				rules = append(rules, r)
 			}
 		}
 	}
 	for _, c := range classes {
-		if !c.key.nextHop.IsValid() {
-			continue
-		}
-		f := bgp.IPv6Unicast
-		if c.key.nextHop.Is4() {
-			f = bgp.IPv4Unicast
-		}
-		r := rule{markers: []netip.Addr{marker(c.id, f)}, nextHop: c.key.nextHop}
-		for _, p := range peers {
-			if slices.Contains(c.peers, p.addr) {
-				r.peers = append(r.peers, p.inner)
-			}
-		}
-		if r.peers != nil {
+		if r := c.rule(peers); r.peers != nil {
 			rules = append(rules, r)
 		}
+	}
+	if !moving {
+		return rules
 	}
 	for _, p := range peers {
 		r := rule{peers: []netip.Addr{p.inner}}
 		for _, c := range classes {
-			if moving && slices.Contains(c.peers, p.addr) {
+			if slices.Contains(c.peers, p.addr) {
 				r.classes = append(r.classes, c.id)
 			}
 		}
@@ -200,6 +184,36 @@ func (s *scope) rules(peers []audience, moving bool) []rule {
 		}
 	}
 	return rules
+}
+
+// rule is for paths of a family that take their next hop from the peer.
+func (p audience) rule(classes []*class, f bgp.Family) rule {
+	r := rule{peers: []netip.Addr{p.inner}, nextHop: p.nextHop[f]}
+	if !r.nextHop.IsValid() {
+		return r
+	}
+	for _, c := range classes {
+		if !c.key.nextHop.IsValid() && slices.Contains(c.peers, p.addr) {
+			r.markers = append(r.markers, marker(c.id, f))
+		}
+	}
+	return r
+}
+
+// rule is for the paths of a class with a next hop of its own.
+func (c *class) rule(peers []audience) rule {
+	nh := c.key.nextHop
+	r := rule{nextHop: nh}
+	if !nh.IsValid() {
+		return r
+	}
+	r.markers = []netip.Addr{marker(c.id, bgp.FamilyOf(netip.PrefixFrom(nh, nh.BitLen())))}
+	for _, p := range peers {
+		if slices.Contains(c.peers, p.addr) {
+			r.peers = append(r.peers, p.inner)
+		}
+	}
+	return r
 }
 
 // moves reports whether a path leaves the ears of a peer by moving into class

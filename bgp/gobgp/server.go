@@ -28,7 +28,7 @@ func (s *Speaker) start(ctx context.Context, c bgp.Config) error {
 	if s.srv == nil {
 		s.srv = server.NewBgpServer(server.LoggerOption(logger{s.log}))
 		go s.srv.Serve()
-		if err := s.observeAll(); err != nil {
+		if err := s.observeAll(ctx); err != nil {
 			return err
 		}
 	}
@@ -80,8 +80,7 @@ func freePort(ctx context.Context) (uint16, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).AddrPort().Port(), nil
+	return l.Addr().(*net.TCPAddr).AddrPort().Port(), l.Close()
 }
 
 // listen takes connections where c says. What cannot be listened on is tried
@@ -126,7 +125,7 @@ func (s *Speaker) halt(ctx context.Context, goodbye bool) {
 	s.leaving = true
 	srv, peers := s.srv, maps.Clone(s.peers)
 	s.mu.Unlock()
-	s.listeners.close()
+	s.listeners.close(ctx)
 	if goodbye {
 		// Nothing may be left in the tables, which stay until the next start.
 		_ = srv.DeletePath(ctx, &api.DeletePathRequest{})
@@ -137,16 +136,10 @@ func (s *Speaker) halt(ctx context.Context, goodbye bool) {
 		if p.link == nil {
 			continue
 		}
-		ending.Add(1)
-		go func() {
-			defer ending.Done()
-			if goodbye {
-				p.link.finish()
-			} else {
-				p.link.abort()
-				<-p.link.done
-			}
-		}()
+		if !goodbye {
+			p.link.abort()
+		}
+		ending.Go(p.link.finish)
 	}
 	ending.Wait()
 	if !goodbye {

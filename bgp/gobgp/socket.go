@@ -1,6 +1,7 @@
 package gobgp
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"syscall"
@@ -58,7 +59,7 @@ func setPassword(fd int, a netip.Addr, password string) error {
 		copy(key.Addr.Data[6:], a.AsSlice()) // after port and flow
 	}
 	err := unix.SetsockoptTCPMD5Sig(fd, unix.IPPROTO_TCP, unix.TCP_MD5SIG, &key)
-	if err == unix.ENOENT && password == "" { //nolint:errorlint // an errno
+	if password == "" && errors.Is(err, unix.ENOENT) {
 		return nil // there was none
 	}
 	return err
