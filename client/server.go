@@ -57,6 +57,14 @@ func (c *Client) Ready(ctx context.Context) error {
 	return err
 }
 
+// Restore has the daemon make what is stored that of a backup, the file of a
+// database. It returns the name of the file in which the state before is kept.
+func (c *Client) Restore(ctx context.Context, file []byte) (kept string, err error) {
+	var out api.Restored
+	_, err = c.do(ctx, call{method: http.MethodPut, path: "/internal/database", body: api.Database{File: file}}, &out)
+	return out.Kept, err
+}
+
 // Shutdown has the daemon withdraw every route and exit. It returns once the
 // routes are withdrawn.
 func (c *Client) Shutdown(ctx context.Context, s api.Shutdown) error {

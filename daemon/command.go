@@ -58,9 +58,13 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			// process at once.
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
-			return Run(cmd.Context(), Options{
+			err = Run(cmd.Context(), Options{
 				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
 			})
+			if hint := advice(err, dir); hint != "" {
+				err = fmt.Errorf("%w\n%s", err, hint)
+			}
+			return err
 		},
 	}
 	cmd.SetContext(context.Background())
@@ -68,7 +72,7 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 	cmd.Flags().StringVar(&group, "group", "netctl", "group whose members may use the socket")
 	cmd.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	cmd.Flags().StringVar(&format, "log-format", "text", "text or json")
-	cmd.AddCommand(waitReady(&dir))
+	cmd.AddCommand(waitReady(&dir), database(&dir))
 	return cmd
 }
 

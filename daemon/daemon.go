@@ -131,7 +131,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if d.hostname, err = os.Hostname(); err != nil {
 		return err
 	}
-	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, "netctl.db"), d.decoder.check, d.log)
+	store, err := sqlite.Open(ctx, filepath.Join(o.Dir, databaseName), d.decoder.check, d.log)
 	if err != nil {
 		return err
 	}

@@ -346,7 +346,7 @@ func TestPanicIsContained(t *testing.T) {
 	b.speaker.mu.Unlock()
 	d := &Daemon{log: discard(), hub: newHub()}
 	d.metrics = newMetrics(d)
-	h := d.recovered(d.envelope(func(*http.Request) (reply, error) { panic("boom") }, true))
+	h := d.recovered(d.envelope(func(*http.Request) (reply, error) { panic("boom") }, true, maxBody))
 	rec := newRecorder()
 	req, _ := http.NewRequestWithContext(t.Context(), "GET", "/1.0/x", nil)
 	h.ServeHTTP(rec, req)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -50,16 +51,16 @@ func (d *Daemon) router() http.Handler {
 	for _, r := range d.routes() {
 		h := r.raw
 		if h == nil {
-			h = d.envelope(r.handle, !r.patient)
+			h = d.envelope(r.handle, !r.patient, cmp.Or(r.limit, maxBody))
 		}
 		m.HandleFunc(r.path, h).Methods(r.method)
 	}
 	m.NotFoundHandler = d.envelope(func(r *http.Request) (reply, error) {
 		return reply{}, api.Errorf(api.NotFound, "no such path: %s", r.URL.Path)
-	}, true)
+	}, true, maxBody)
 	m.MethodNotAllowedHandler = d.envelope(func(r *http.Request) (reply, error) {
 		return reply{}, api.Errorf(api.NotImplemented, "%s is not supported on %s", r.Method, r.URL.Path)
-	}, true)
+	}, true, maxBody)
 	return d.recovered(d.authorized(m))
 }
 
@@ -78,14 +79,14 @@ func (d *Daemon) recovered(next http.Handler) http.Handler {
 }
 
 // envelope runs a handler under the limits and wraps its answer.
-func (d *Daemon) envelope(h handler, timed bool) http.HandlerFunc {
+func (d *Daemon) envelope(h handler, timed bool, limit int64) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if timed {
 			ctx, cancel := context.WithTimeout(r.Context(), handleTimeout)
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		start := time.Now()
 		rep, err := h(r)
 		if err != nil {

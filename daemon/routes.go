@@ -22,6 +22,7 @@ type route struct {
 	created      bool             // the answer is 201 with a Location
 	begins       bool             // the answer may be 202 with an operation that goes on
 	patient      bool             // the answer takes as long as it takes
+	limit        int64            // the longest body, in bytes; maxBody when zero
 	doc          string           // what the reference says of it
 }
 
@@ -89,6 +90,7 @@ func (d *Daemon) routes() []route {
 		{method: get, path: "/1.0/metrics", raw: d.metricsHandler, media: "text/plain", doc: "Metrics in Prometheus' text format."},
 		{method: get, path: "/internal/ready", handle: d.getReady, doc: "200 once the host has been brought up to date after the start and sessions have begun, 503 before."},
 		{method: put, path: "/internal/shutdown", handle: d.putShutdown, in: api.Shutdown{}, doc: "A full shutdown (`Shutdown`): answers when every route has been withdrawn."},
+		{method: put, path: "/internal/database", handle: d.putDatabase, limit: maxDatabase, in: api.Database{}, out: api.Restored{}, doc: "Makes what is stored that of a backup (`Database`), as one write; for `netctld db restore`."},
 		{method: get, path: "/internal/testing/bgp", handle: d.getBGPDebug, out: api.BGPDebug{}, doc: "The speaker in the shape of LXD's debug endpoint (`BGPDebug`)."},
 	}
 }

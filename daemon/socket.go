@@ -18,6 +18,9 @@ import (
 // SocketName is the name of the API's socket in the daemon's directory.
 const SocketName = "unix.socket"
 
+// errInUse says that a daemon runs in a directory.
+var errInUse = errors.New("in use by another netctld")
+
 // lock makes sure that one daemon uses a directory at a time.
 func lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -27,7 +30,7 @@ func lock(path string) (unlock func(), err error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s is in use by another netctld", filepath.Dir(path))
+			return nil, fmt.Errorf("%s is %w", filepath.Dir(path), errInUse)
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

@@ -92,6 +92,32 @@ func Apply(ctx context.Context, base *Objects, check Check, fn func(*Tx) error) 
 	if err := limit(ops); err != nil {
 		return nil, Change{}, err
 	}
+	return follow(ctx, base, check, ops)
+}
+
+// Replace is Apply for a change of everything at once, to what was in other
+// objects, as when a backup is restored. It is not held to the limits.
+func Replace(ctx context.Context, base *Objects, check Check, other *Objects) (*Objects, Change, error) {
+	tx := &Tx{base: base, puts: map[string]*Object{}}
+	for _, o := range base.list {
+		if other.Get(o.Key) == nil {
+			tx.Delete(o.Key)
+		}
+	}
+	for _, o := range other.list {
+		if err := tx.Put(o.Key, o.Schema, o.Value); err != nil {
+			return nil, Change{}, err
+		}
+	}
+	ops := tx.ops()
+	if len(ops) == 0 {
+		return base, Change{}, nil
+	}
+	return follow(ctx, base, check, ops)
+}
+
+// follow returns the snapshot after base that ops lead to, if it passes check.
+func follow(ctx context.Context, base *Objects, check Check, ops []op) (*Objects, Change, error) {
 	change := Change{Revision: base.revision + 1}
 	for _, op := range ops {
 		if op.put == nil {

@@ -59,12 +59,7 @@ func create(ctx context.Context, path string, steps []string) error {
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()
-	return dir.Sync()
+	return syncDir(filepath.Dir(path))
 }
 
 // initialize turns the empty file at path into an empty store.
@@ -83,8 +78,9 @@ func initialize(ctx context.Context, path string, steps []string) error {
 	return errors.Join(err, conn.Close(), pool.Close()) // with the last connection goes the WAL
 }
 
-// verify makes sure that the file is ours, not too new and not damaged.
-func verify(ctx context.Context, conn *sql.Conn, newest int) error {
+// verify makes sure that the file is ours, not too new and, as far as
+// quick_check or integrity_check finds, not damaged.
+func verify(ctx context.Context, conn *sql.Conn, newest int, check string) error {
 	id, err := pragma(ctx, conn, "application_id")
 	if err != nil {
 		return err
@@ -100,7 +96,7 @@ func verify(ctx context.Context, conn *sql.Conn, newest int) error {
 		return fmt.Errorf("%w: its schema is %d, the newest known here %d", db.ErrNewer, version, newest)
 	}
 	var report string
-	if err := conn.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&report); err != nil {
+	if err := conn.QueryRowContext(ctx, "PRAGMA "+check+"(1)").Scan(&report); err != nil {
 		return err
 	}
 	if report != "ok" {
@@ -143,7 +139,23 @@ func copyTo(ctx context.Context, conn *sql.Conn, path string) error {
 	if _, err := conn.ExecContext(ctx, "VACUUM INTO ?", f.Name()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := syncFile(f.Name()); err != nil { // SQLite does not
+		return err
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncFile makes what was written to a file survive a loss of power.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return f.Sync()
 }
 
 // apply takes the steps after the first from, and makes the views, in one

@@ -85,7 +85,7 @@ func (s *Store) connect(ctx context.Context, steps []string) error {
 	if s.conn, err = s.writer.Conn(ctx); err != nil {
 		return err
 	}
-	if err := verify(ctx, s.conn, len(steps)); err != nil {
+	if err := verify(ctx, s.conn, len(steps), "quick_check"); err != nil {
 		return err
 	}
 	if _, err := s.conn.ExecContext(ctx, walMode); err != nil {
@@ -113,12 +113,11 @@ const walMode = "PRAGMA journal_mode = WAL"
 // connection are part of it, so that none can go without.
 func dsn(path, mode string) string {
 	q := url.Values{
-		"mode": {mode}, "_txlock": {"deferred"}, "_query_only": {"true"},
+		"mode": {mode}, "_txlock": {"deferred"},
 		"_busy_timeout": {"5000"}, "_foreign_keys": {"on"},
 	}
 	if mode == "rw" {
 		q.Set("_txlock", "immediate")
-		q.Set("_query_only", "false")
 		q.Set("_synchronous", "FULL")
 	}
 	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()

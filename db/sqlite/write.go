@@ -36,6 +36,21 @@ type update struct {
 // outcome even when ctx ends meanwhile, so that an error always means that
 // nothing was written.
 func (s *Store) Update(ctx context.Context, fn func(*db.Tx) error) (db.Revision, error) {
+	return s.submit(ctx, func(base *db.Objects) (*db.Objects, db.Change, error) {
+		return db.Apply(ctx, base, s.check, fn)
+	})
+}
+
+// Replace makes the objects of the store those of another snapshot, such as
+// that of a backup, as one change whatever its size.
+func (s *Store) Replace(ctx context.Context, other *db.Objects) (db.Revision, error) {
+	return s.submit(ctx, func(base *db.Objects) (*db.Objects, db.Change, error) {
+		return db.Replace(ctx, base, s.check, other)
+	})
+}
+
+// submit hands an update to the writer and waits for the outcome.
+func (s *Store) submit(ctx context.Context, try func(*db.Objects) (*db.Objects, db.Change, error)) (db.Revision, error) {
 	u := &update{done: make(chan struct{})}
 	u.try = func(base *db.Objects) (next *db.Objects, change db.Change, err error) {
 		defer func() {
@@ -44,7 +59,7 @@ func (s *Store) Update(ctx context.Context, fn func(*db.Tx) error) (db.Revision,
 				err = db.ErrClosed // any error: the caller panics
 			}
 		}()
-		return db.Apply(ctx, base, s.check, fn)
+		return try(base)
 	}
 	select {
 	case s.queue <- u:

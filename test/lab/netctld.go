@@ -69,13 +69,24 @@ type Netctld struct {
 // is ready.
 func (ns *NS) Netctld() *Netctld {
 	ns.Lab.Helper()
+	d := ns.Spare()
+	d.Start()
+	d.WaitReady()
+	return d
+}
+
+// Spare returns a daemon on ns that has not been started yet. Its directory is
+// there and empty.
+func (ns *NS) Spare() *Netctld {
+	ns.Lab.Helper()
 	bin, err := Binaries()
 	if err != nil {
 		ns.Lab.Fatalf("%v", err)
 	}
 	d := &Netctld{NS: ns, Dir: filepath.Join(ns.Lab.Dir, ns.Name), bin: bin}
-	d.Start()
-	d.WaitReady()
+	if err := os.MkdirAll(d.Dir, 0o711); err != nil {
+		ns.Lab.Fatalf("%v", err)
+	}
 	return d
 }
 
@@ -169,6 +180,11 @@ func (d *Netctld) Env() []string {
 // TryCLI runs the command netctl on the host of the daemon.
 func (d *Netctld) TryCLI(args ...string) (string, error) {
 	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.dir()}, args...)...)
+}
+
+// TryNetctld runs a subcommand of netctld for the directory of the daemon.
+func (d *Netctld) TryNetctld(args ...string) (string, error) {
+	return d.NS.Try(filepath.Join(d.bin, "netctld"), append([]string{"--dir", d.dir()}, args...)...)
 }
 
 // CLI is TryCLI that fails the test.
