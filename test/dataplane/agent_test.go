@@ -11,6 +11,7 @@ import (
 	"net/rpc"
 	"net/rpc/jsonrpc"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/dhcpv6/nclient6"
+	"golang.org/x/sync/errgroup"
 
 	"netctl/network/dhcp"
 	"netctl/network/dhcp/dnsmasq"
@@ -60,13 +62,7 @@ func serve(dir string) error {
 		return err
 	}
 	a.services.ResolvConf = dir + "/resolv.conf"
-	for _, watch := range []func(context.Context) error{a.links.Watch, a.filter.Watch, a.services.Watch} {
-		go func() {
-			if err := watch(context.Background()); err != nil {
-				panic(err)
-			}
-		}()
-	}
+	a.watch()
 	s := rpc.NewServer()
 	if err := s.Register(a); err != nil {
 		return err
@@ -88,6 +84,29 @@ type Agent struct {
 	filter   *nft.Firewall
 	services *dnsmasq.Servers
 	deletes  atomic.Int64
+	unwatch  func() error
+}
+
+// watch starts what notices changes.
+func (a *Agent) watch() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var g errgroup.Group
+	for _, watch := range []func(context.Context) error{a.links.Watch, a.filter.Watch, a.services.Watch} {
+		g.Go(func() error { return watch(ctx) })
+	}
+	a.unwatch = func() error { cancel(); return g.Wait() }
+}
+
+// Usage stops watching, returns the numbers of open files and of goroutines,
+// and watches again.
+func (a *Agent) Usage(_ struct{}, out *[2]int) error {
+	if err := a.unwatch(); err != nil {
+		return err
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	*out = [2]int{len(fds), runtime.NumGoroutine()}
+	a.watch()
+	return err
 }
 
 // A World is what is wanted of a host.

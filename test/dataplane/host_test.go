@@ -388,6 +388,37 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestNoGrowth holds that networks that come and go leave nothing behind in
+// the process, and that watching ends when it should.
+func TestNoGrowth(t *testing.T) {
+	h := newBare(t)
+	cycle := func() (usage [2]int) {
+		for _, w := range []World{world(lan), world(lan, bridge{name: "br1", v4: "10.78.0.1/24"}), world()} {
+			h.call("Apply", w, nil)
+		}
+		h.call("Usage", struct{}{}, &usage)
+		return usage
+	}
+	cycle()
+	before := cycle()
+	for range 8 {
+		cycle()
+	}
+	h.Lab.Eventually(5*time.Second, "as few as before", func() error {
+		// Goroutines that are about to end count still.
+		var after [2]int
+		if h.call("Usage", struct{}{}, &after); after[0] > before[0] || after[1] > before[1] {
+			return fmt.Errorf("files and goroutines were %v and became %v", before, after)
+		}
+		return nil
+	})
+	var noticed bool
+	h.apply(world(lan))
+	h.call("Quiet", "link", &noticed)
+	h.Run("ip", "link", "del", "br0")
+	h.call("Changed", "link", nil)
+}
+
 // TestUsableAtOnce holds that addresses are usable when Apply returns, though
 // the bridge has no port and the kernel would look for duplicates.
 func TestUsableAtOnce(t *testing.T) {
