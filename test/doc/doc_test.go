@@ -1,0 +1,155 @@
+// Package doc runs the examples of the documentation with real hosts and
+// routers, so that what a reader types works, and what the page shows is what
+// the reader gets.
+package doc
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"netctl/test/lab"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	lab.RemoveBinaries()
+	os.Exit(code)
+}
+
+func TestPattern(t *testing.T) {
+	for _, tt := range []struct {
+		page, out string
+		match     bool
+	}{
+		{"", "", true},
+		{"", "x", false},
+		{"a ... c", "a b c\n", true},
+		{"a ... c", "a b\n", false},
+		{"a\n...\nd", "a\nb\nc\nd\n", true},
+		{"a\n...\nd", "a\nd\n", true},
+		{"a\n...\nd", "a\nb\nc\n", false},
+		{"| a | b |\n+---+---+", "| a   | b  |\n+-----+----+\n", true},
+		{"10.0.0.0/8", "10x0.0.0/8\n", false},
+	} {
+		if got := pattern(strings.Split(tt.page, "\n")).MatchString(normal(tt.out)); got != tt.match {
+			t.Errorf("%q shown for %q: %t", tt.page, tt.out, got)
+		}
+	}
+}
+
+// The tutorial starts from nothing: a machine with Debian, and the package.
+func TestFirstRoute(t *testing.T) {
+	t.Parallel()
+	deb, err := lab.Deb("0.1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := lab.New(t)
+	m := l.NS("host").Machine()
+	if err := os.Link(deb, filepath.Join(m.Share, filepath.Base(deb))); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{Lab: l}
+	w.shells = map[string]shell{"": func(command string) (string, error) { return m.Try("bash", "-c", "cd /srv; "+command) }}
+	w.write = func(path, text string) {
+		if err := os.WriteFile(filepath.Join(m.Share, path), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.run(readPage(l, "tutorial/first-route.md"))
+}
+
+// A pair is a host with netctl and a router next to it, as in the pages about
+// routers.
+type pair struct {
+	*world
+	host, router *lab.NS
+	daemon       *lab.Netctld
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	l := lab.New(t, "bash")
+	p := &pair{world: &world{Lab: l}, host: l.NS("host"), router: l.NS("router")}
+	l.Link(p.host, "eth0", p.router, "eth0")
+	p.host.Addr("eth0", "192.0.2.2/24", "2001:db8::2/64")
+	p.router.Addr("eth0", "192.0.2.1/24", "2001:db8::1/64")
+	p.router.Forward()
+	p.daemon = p.host.Netctld()
+	p.shells = map[string]shell{"host": p.shell(p.host, p.daemon.Env()...)}
+	return p
+}
+
+// shell returns the shell of a host, with variables in its environment.
+func (p *pair) shell(ns *lab.NS, env ...string) shell {
+	return func(command string) (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		cmd := ns.Command(ctx, "bash", "-c", command)
+		cmd.Env = append(os.Environ(), env...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%s: %s: %w\n%s", ns.Name, command, err, out)
+		}
+		return string(out), nil
+	}
+}
+
+// tool makes a command of the router that is told where its daemon is, and
+// returns the environment that has it.
+func (p *pair) tool(name, args string) string {
+	p.Helper()
+	dir := filepath.Join(p.Dir, "tools")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		p.Fatalf("%v", err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\nexec /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin %s %s \"$@\"\n", name, args)
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil { //nolint:gosec // it is run
+		p.Fatalf("%v", err)
+	}
+	return "PATH=" + dir + ":" + os.Getenv("PATH")
+}
+
+func routerConfig() lab.RouterConfig {
+	return lab.RouterConfig{ASN: 65000, ID: netip.MustParseAddr("192.0.2.1")}
+}
+
+func TestPeerWithFRR(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	r := lab.NewFRR(p.router, routerConfig())
+	r.Start()
+	if _, err := r.VTYSH("configure terminal", "no router bgp 65000"); err != nil { // the lab's is more lenient
+		t.Fatal(err)
+	}
+	dir := filepath.Join(p.Dir, p.router.Name+"-frr")
+	p.shells["router"] = p.shell(p.router, p.tool("vtysh", "--vty_socket "+dir))
+	p.paste = map[string]func(string){"router": func(text string) {
+		out, err := r.VTYSH(append([]string{"configure terminal"}, strings.Split(strings.TrimSpace(text), "\n")...)...)
+		if err != nil || strings.Contains(out, "%") {
+			t.Fatalf("vtysh: %v\n%s", err, out)
+		}
+	}}
+	p.run(readPage(p.Lab, "howto/peer-with-frr.md"))
+}
+
+func TestPeerWithBIRD(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	r := lab.NewBIRD(p.router, routerConfig())
+	r.Start()
+	dir := filepath.Join(p.Dir, p.router.Name+"-bird")
+	p.shells["router"] = p.shell(p.router, p.tool("birdc", "-s "+dir+"/bird.ctl"))
+	p.paste = map[string]func(string){"router": func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "bird.conf"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	p.run(readPage(p.Lab, "howto/peer-with-bird.md"))
+}
