@@ -1,8 +1,11 @@
 package daemon
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 
 	"netctl/api"
 	"netctl/config"
@@ -125,16 +128,29 @@ func (d *Daemon) network(r *http.Request, name string, global, local *db.Object,
 	return n, tag, nil
 }
 
-// networkStatus says how a network stands on this host.
+// networkStatus says how a network stands on this host. What a target failed
+// with on its account is part of the answer; targets name the network in each
+// line of their errors.
 func (d *Daemon) networkStatus(name string, host *network.Host) (status, message string) {
 	why := host.Down[name]
-	if why == "" {
-		return api.NetworkCreated, ""
-	}
+	failed := ""
 	for _, t := range d.datapath.Status() {
-		if t.Err != nil && t.Applied < host.Revision {
-			return api.NetworkErrored, why + ": " + t.Err.Error()
+		if t.Err == nil {
+			continue
+		}
+		failed = t.Err.Error()
+		for line := range strings.Lines(t.Err.Error()) {
+			if strings.Contains(line, "network "+name+":") {
+				return api.NetworkErrored, fmt.Sprintf("%s, since %s", strings.TrimSpace(line), t.Since.Format(time.RFC3339))
+			}
 		}
 	}
-	return api.NetworkPending, why
+	switch {
+	case why == "":
+		return api.NetworkCreated, ""
+	case failed != "":
+		return api.NetworkErrored, why + ": " + failed
+	default:
+		return api.NetworkPending, why
+	}
 }
