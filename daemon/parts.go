@@ -19,10 +19,12 @@ func SystemParts(dir string, log *slog.Logger, beforeDelete func(context.Context
 		return Parts{}, err
 	}
 	links.BeforeDelete = beforeDelete
+	links.Drift = (&drift{log: log.With("target", "link")}).report
 	filter, err := nft.New(log.With("target", "firewall"))
 	if err != nil {
 		return Parts{}, err
 	}
+	filter.Drift = (&drift{log: log.With("target", "firewall")}).report
 	services, err := dnsmasq.New(dir, log.With("target", "dhcp"))
 	if err != nil {
 		return Parts{}, err

@@ -99,6 +99,7 @@ func (l *Loop[S]) Run(ctx context.Context) error {
 	resync := time.NewTicker(l.opts.Resync)
 	defer resync.Stop()
 	delay := l.opts.MinDelay
+	trouble := "" // what has been logged
 	for {
 		err := l.Turn(ctx)
 		if ctx.Err() != nil {
@@ -106,11 +107,19 @@ func (l *Loop[S]) Run(ctx context.Context) error {
 		}
 		var retry <-chan time.Time
 		if err != nil {
-			l.opts.Log.Error("turn failed", "err", err, "retry", delay)
+			level := slog.LevelError
+			if trouble == err.Error() {
+				level = slog.LevelDebug // it is known
+			}
+			trouble = err.Error()
+			l.opts.Log.Log(ctx, level, "turn failed", "err", err, "retry", delay)
 			retry = time.After(delay)
 			delay = min(2*delay, l.opts.MaxDelay)
 		} else {
-			delay = l.opts.MinDelay
+			if trouble != "" {
+				l.opts.Log.Info("turn succeeded again")
+			}
+			delay, trouble = l.opts.MinDelay, ""
 		}
 		select {
 		case <-ctx.Done():

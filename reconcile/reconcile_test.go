@@ -1,10 +1,12 @@
 package reconcile
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -130,6 +132,40 @@ func TestMeasure(t *testing.T) {
 		}
 		if want := []turn{{"nft", time.Second, busy}, {"bgp", 0, nil}}; !slices.Equal(turns, want) {
 			t.Errorf("measured %v, want %v", turns, want)
+		}
+	})
+}
+
+// Trouble is logged when it begins and when it ends, not at every attempt.
+func TestTroubleIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		var trouble atomic.Pointer[error]
+		fail := func(text string) {
+			err := errors.New(text)
+			trouble.Store(&err)
+		}
+		fail("no such interface")
+		l := New(Options[int64]{
+			Load:     func(context.Context) (int64, error) { return 1, nil },
+			Revision: func(s int64) int64 { return s },
+			Targets:  []Target[int64]{{Name: "link", Apply: func(context.Context, int64) error { return *trouble.Load() }}},
+			Resync:   time.Hour, MinDelay: time.Second, MaxDelay: time.Second, Log: slog.New(slog.NewTextHandler(&out, nil)),
+		})
+		go func() { _ = l.Run(ctx) }()
+		time.Sleep(time.Minute)
+		fail("another")
+		time.Sleep(time.Minute)
+		var none error
+		trouble.Store(&none)
+		time.Sleep(time.Minute)
+		cancel()
+		synctest.Wait()
+		for text, n := range map[string]int{"link: no such interface": 1, "link: another": 1, "turn succeeded again": 1} {
+			if got := strings.Count(out.String(), text); got != n {
+				t.Errorf("%q is logged %d times", text, got)
+			}
 		}
 	})
 }

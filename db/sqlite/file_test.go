@@ -286,3 +286,37 @@ func TestNoDirectory(t *testing.T) {
 		t.Errorf("error %v, want db.ErrUnavailable", err)
 	}
 }
+
+// TestFileTakenAway deletes or replaces the file below a running store: what
+// would be lost at the next start is not acknowledged.
+func TestFileTakenAway(t *testing.T) {
+	t.Parallel()
+	for name, take := range map[string]func(path string) error{
+		"deleted":  os.Remove,
+		"moved":    func(path string) error { return os.Rename(path, path+".old") },
+		"replaced": func(path string) error { return errors.Join(os.Remove(path), os.WriteFile(path, []byte("x"), 0o600)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "taken.db")
+			s := openAt(t, path, nil)
+			set(t, s, "/a", 1)
+			if err := take(path); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Update(t.Context(), func(tx *db.Tx) error { return tx.Put("/a", 1, 2) })
+			if !errors.Is(err, db.ErrUnavailable) || !strings.Contains(err.Error(), path) {
+				t.Errorf("update: %v", err)
+			}
+			if o, err := s.Snapshot(t.Context()); err != nil || string(o.Get("/a").Value) != "1" {
+				t.Errorf("snapshot: %v %v", o, err)
+			}
+			if name == "moved" {
+				if err := os.Rename(path+".old", path); err != nil {
+					t.Fatal(err)
+				}
+				set(t, s, "/a", 3)
+			}
+		})
+	}
+}

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -36,6 +37,7 @@ type Store struct {
 	writer *sql.DB // its only connection is conn
 	conn   *sql.Conn
 	reader *sql.DB
+	file   os.FileInfo // of what was opened
 
 	latest  atomic.Pointer[db.Objects]
 	version int64 // PRAGMA data_version when latest was loaded; of the write goroutine
@@ -92,6 +94,9 @@ func (s *Store) connect(ctx context.Context, steps []string) error {
 		return err
 	}
 	if err := migrate(ctx, s.conn, s.path, steps, s.log); err != nil {
+		return err
+	}
+	if s.file, err = os.Stat(s.path); err != nil {
 		return err
 	}
 	if s.version, err = dataVersion(ctx, s.conn); err != nil {

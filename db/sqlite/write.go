@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime/debug"
 
 	"netctl/db"
@@ -115,6 +116,9 @@ func (s *Store) gather(u *update) []*update {
 // changed. An update that fails leaves the others alone; an error of commit
 // itself is that of all of them, for some may have seen what others had done.
 func (s *Store) commit(ctx context.Context, batch []*update) error {
+	if err := s.inPlace(); err != nil {
+		return err
+	}
 	tx, err := s.conn.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -151,6 +155,20 @@ func (s *Store) commit(ctx context.Context, batch []*update) error {
 		return err
 	}
 	s.publish(base)
+	return nil
+}
+
+// inPlace makes sure that the file is still the one that was opened. SQLite
+// would go on to write into one that has been deleted or replaced, and what
+// it acknowledged would be gone at the next start.
+func (s *Store) inPlace() error {
+	now, err := os.Stat(s.path)
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(now, s.file) {
+		return fmt.Errorf("%w: the file was replaced while it was in use", db.ErrUnavailable)
+	}
 	return nil
 }
 

@@ -203,7 +203,9 @@ func TestKillWhileBooting(t *testing.T) {
 func (s *site) wipe() {
 	s.Helper()
 	for _, bridge := range []string{"br0", "br1"} {
-		s.killDNSMasq(bridge)
+		if pid := s.dnsmasq(bridge); pid != 0 {
+			s.Host.Run("kill", "-9", strconv.Itoa(pid))
+		}
 		_, _ = s.Host.Try("ip", "link", "del", bridge) // it may have got no further
 	}
 	_, _ = s.Host.Try("nft", "delete", "table", "inet", "netctl")

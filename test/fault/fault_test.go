@@ -4,13 +4,10 @@ package fault
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -90,19 +87,10 @@ func (s *site) within(what string, breaks func(), check func() error) time.Durat
 	return took
 }
 
-// killDNSMasq kills the dnsmasq of a network, if it has one.
-func (s *site) killDNSMasq(network string) {
+// dnsmasq returns the process of a network's dnsmasq, or 0.
+func (s *site) dnsmasq(network string) int {
 	s.Helper()
-	b, err := os.ReadFile(filepath.Join(s.Daemon.Dir, "networks", network, "dnsmasq.pid"))
-	if err != nil {
-		return
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return
-	}
-	cmdline, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	if strings.Contains(string(cmdline), s.Daemon.Dir) { // it has not ended long ago
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
+	out, _ := s.Host.Try("pgrep", "-f", "^[^ ]*dnsmasq --conf-file="+s.Daemon.Dir+"/networks/"+network+"/dnsmasq-")
+	pid, _ := strconv.Atoi(strings.TrimSpace(out)) // of two it is none
+	return pid
 }

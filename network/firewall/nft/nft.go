@@ -29,6 +29,11 @@ import (
 
 // A Firewall is our table in the network namespace in which it was made.
 type Firewall struct {
+	// Drift, when set, is told what an Apply is about to do although an Apply
+	// with the same want has left nothing to do before: what others have
+	// changed meanwhile, as the commands that undo it.
+	Drift func(ctx context.Context, commands []string)
+
 	log  *slog.Logger
 	nft  knftables.Interface
 	path string // of nft(8)
@@ -39,6 +44,7 @@ type Firewall struct {
 	dirty   bool       // the table may not be what we think
 	present bool       // the table exists
 	have    map[string]owned
+	applied *firewall.Config // what the table was last made
 }
 
 // owned is what belongs to one network; to the speaker when the name is
@@ -92,7 +98,15 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	if t == nil {
 		return err
 	}
-	return errors.Join(err, f.do(ctx, t))
+	if cs := t.commands(); len(cs) > 0 && f.Drift != nil && f.applied != nil && reflect.DeepEqual(*f.applied, want) {
+		f.Drift(ctx, cs)
+		f.applied = nil // if it cannot be undone, that is told as an error
+	}
+	if err := errors.Join(err, f.do(ctx, t)); err != nil {
+		return err
+	}
+	f.applied = &want
+	return nil
 }
 
 // A todo is what turns the table into what is wanted.
@@ -129,9 +143,6 @@ func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error
 	t := &todo{next: next}
 	switch {
 	case !f.present, got != nil && !got.sound():
-		if f.present {
-			f.log.LogAttrs(ctx, slog.LevelWarn, "firewall table is not as we left it", slog.String("table", firewall.Table))
-		}
 		t.table, before = true, nil
 	case got != nil:
 		before = got.elements

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"sync"
 	"time"
 
@@ -33,11 +34,18 @@ type Host struct {
 	// take something down, before it does.
 	BeforeDelete func(context.Context)
 
+	// Drift, when set, is told what an Apply is about to do although an Apply
+	// with the same want has left nothing to do before: what others have
+	// changed meanwhile, as the commands that undo it.
+	Drift func(ctx context.Context, commands []string)
+
 	log  *slog.Logger
 	wake chan struct{}
 	ops  *nl.Handle // for changes
 	read *reader    // for the picture
 	sub  *os.File   // notifications
+
+	applied *link.State // what the host was last made; of Apply
 
 	mu      sync.Mutex // guards what follows
 	links   map[int]*entry
@@ -111,7 +119,7 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 	defer h.settle()
 	waited := h.BeforeDelete == nil
 	var failed error
-	for range rounds {
+	for round := range rounds {
 		have, err := h.Load(ctx, want)
 		if err != nil {
 			return err
@@ -119,7 +127,13 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 		ours, foreign := h.refuse(want)
 		todo := link.Diff(have, ours)
 		if len(todo) == 0 {
+			if foreign == nil {
+				h.applied = &want
+			}
 			return foreign
+		}
+		if round == 0 {
+			h.drift(ctx, want, todo)
 		}
 		if !waited && takesDown(todo) {
 			h.BeforeDelete(ctx)
@@ -136,6 +150,19 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 		failed = errors.New("links: something else keeps changing what was set")
 	}
 	return failed
+}
+
+// drift tells of what others have changed.
+func (h *Host) drift(ctx context.Context, want link.State, todo []link.Op) {
+	if h.Drift == nil || h.applied == nil || !reflect.DeepEqual(*h.applied, want) {
+		return
+	}
+	commands := make([]string, len(todo))
+	for i, op := range todo {
+		commands[i] = op.String()
+	}
+	h.Drift(ctx, commands)
+	h.applied = nil // if it cannot be undone, that is told as an error
 }
 
 func takesDown(ops []link.Op) bool {
