@@ -11,17 +11,17 @@ type Code string
 
 // Codes.
 const (
-	Invalid        Code = "invalid"         // 400
-	Forbidden      Code = "forbidden"       // 403
-	NotFound       Code = "not_found"       // 404
-	Conflict       Code = "conflict"        // 409
-	Precondition   Code = "precondition"    // 412
-	TooLarge       Code = "too_large"       // 413
-	TooMany        Code = "too_many"        // 429
-	NotImplemented Code = "not_implemented" // 501
-	Unavailable    Code = "unavailable"     // 503
-	Timeout        Code = "timeout"         // 504
-	Internal       Code = "internal"        // 500
+	Invalid        Code = "invalid"         // 400: the request is wrong, and will be until it is changed
+	Forbidden      Code = "forbidden"       // 403: this client may not do that
+	NotFound       Code = "not_found"       // 404: what the path names does not exist
+	Conflict       Code = "conflict"        // 409: something that exists is in the way
+	Precondition   Code = "precondition"    // 412: the object has changed since it was read; read it again
+	TooLarge       Code = "too_large"       // 413: the body, or what it would make of the database, is too large
+	TooMany        Code = "too_many"        // 429: too many attempts; wait before the next one
+	NotImplemented Code = "not_implemented" // 501: this server does not do that
+	Unavailable    Code = "unavailable"     // 503: not now, as with a full disk or while starting; try again
+	Timeout        Code = "timeout"         // 504: it took too long; try again
+	Internal       Code = "internal"        // 500: a bug; the log of the daemon has the request under the number in the text
 )
 
 // HTTPStatus maps every Code to its HTTP status.
