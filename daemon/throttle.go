@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -74,14 +76,14 @@ func (t *throttle) try(source netip.Prefix, now time.Time) (wait time.Duration) 
 }
 
 // forget makes room: the sources go that have all their tries again, and when
-// that is not enough, a quarter of them whichever they are, so that it is
-// seldom done.
+// that is not enough, a quarter of them so that it is seldom done, those with
+// the fewest wrong tries first.
 func (t *throttle) forget(now time.Time) {
 	maps.DeleteFunc(t.sources, func(_ netip.Prefix, tr tries) bool { return tr.left(now) == 0 })
-	for s := range t.sources {
-		if len(t.sources) <= throttleSources*3/4 {
-			return
-		}
+	list := slices.SortedFunc(maps.Keys(t.sources), func(a, b netip.Prefix) int {
+		return cmp.Compare(t.sources[a].left(now), t.sources[b].left(now))
+	})
+	for _, s := range list[:max(0, len(list)-throttleSources*3/4)] {
 		delete(t.sources, s)
 	}
 }
