@@ -20,7 +20,8 @@
 //   - Nothing of what peers announce gets past the relay.
 //   - A difference instead of a command: Apply compares with what was applied
 //     before and touches only that (apply.go, peers.go).
-//   - Reasons as sentences, read from the wire (reason.go).
+//   - The state of a session, what was advertised in it, and in sentences why
+//     it ended, all as the wire has it (relay.go, adjout.go, reason.go).
 //
 // Standards: RFC 4271, 4760, 4724, 4486, 2385, 5082, 8950, 9003.
 package gobgp
@@ -62,7 +63,7 @@ type Speaker struct {
 	restartTime time.Duration
 	status      bgp.Status
 	peers       map[netip.Addr]*peer // by address
-	inside      map[netip.Addr]*peer // by the address that GoBGP knows
+	inside      map[netip.Addr]bool  // addresses by which GoBGP knows peers
 	policy      string               // the policy that GoBGP has
 	moving      bool                 // paths are changing their classes
 	watchers    map[chan bgp.Event]struct{}
@@ -72,7 +73,7 @@ type Speaker struct {
 
 	wake   chan struct{}
 	dirtMu sync.Mutex
-	dirty  map[netip.Addr]bool // peers to look at, by the address that GoBGP knows
+	dirty  map[netip.Addr]bool // peers to look at
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 }
@@ -91,7 +92,7 @@ func New(log *slog.Logger) *Speaker {
 		log:      log,
 		scope:    newScope(),
 		peers:    map[netip.Addr]*peer{},
-		inside:   map[netip.Addr]*peer{},
+		inside:   map[netip.Addr]bool{},
 		watchers: map[chan bgp.Event]struct{}{},
 		wake:     make(chan struct{}, 1),
 		dirty:    map[netip.Addr]bool{},

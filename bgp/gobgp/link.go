@@ -21,6 +21,7 @@ type link struct {
 	counters *counters
 	changed  func()     // there is something new to look at
 	opened   func(open) // the peer has sent its OPEN, which GoBGP will see next
+	over     func()     // a session is over, and GoBGP must be ready for the next
 
 	offers chan *net.TCPConn
 	cancel context.CancelFunc
@@ -105,6 +106,7 @@ func (l *link) run(ctx context.Context) {
 		if closing {
 			return
 		}
+		l.over()
 		switch {
 		case !r.established():
 			wait = refusedAfter
@@ -276,26 +278,34 @@ func (l *link) finish() {
 
 // A linkStatus is what a link knows about its session.
 type linkStatus struct {
-	dialing              bool
+	state                bgp.State
+	session              *relay // the established one
 	local                netip.Addr
 	theirs               open
-	timeless             bool // there are no keepalives
-	why                  string
-	carrying             bool // an established session, as far as the relay knows
+	holdTime             time.Duration // negotiated
+	why                  string        // the last session or attempt ended
 	received, advertised map[bgp.Family]int
 }
 
 func (l *link) status() linkStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := linkStatus{dialing: l.dialing, why: l.why}
-	if r := l.relay; r != nil {
-		if r.established() {
-			s.why = r.reason()
-			s.carrying = s.why == "" && !r.ended()
+	s := linkStatus{state: bgp.Active, why: l.why}
+	if l.dialing {
+		s.state = bgp.Connect
+	}
+	r := l.relay
+	if r == nil {
+		return s
+	}
+	s.state = r.state()
+	s.local = r.outer.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+	s.theirs = r.theirs()
+	if s.state == bgp.Established {
+		s.session = r
+		if !r.timeless.Load() {
+			s.holdTime = min(r.peer.HoldTime, s.theirs.holdTime)
 		}
-		s.local = r.outer.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
-		s.theirs, s.timeless = r.theirs(), r.timeless.Load()
 		s.received, s.advertised = r.receivedPrefixes(), r.out.counts()
 	}
 	return s

@@ -24,8 +24,8 @@ type peer struct {
 
 	state    bgp.State
 	since    time.Time
-	up       bool // has been established on the present link
-	extended bool // negotiated RFC 8950 on its last session
+	session  *relay // the established one
+	extended bool   // negotiated RFC 8950 on its last session
 	flaps    uint64
 	err      string                    // why the last session or attempt ended
 	nextHop  map[bgp.Family]netip.Addr // as GoBGP's policy has it
@@ -47,7 +47,7 @@ func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
 	var added []*peer
 	for _, want := range changes.AddPeers {
 		p := &peer{want: want, inner: s.freeInner(), state: bgp.Idle, since: time.Now()}
-		s.peers[want.Addr], s.inside[p.inner] = p, p
+		s.peers[want.Addr], s.inside[p.inner] = p, true
 		added = append(added, p)
 	}
 	errs = append(errs, s.setPolicy(ctx))
@@ -60,7 +60,7 @@ func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
 // freeInner returns an address for GoBGP to know a new peer by. It needs mu.
 func (s *Speaker) freeInner() netip.Addr {
 	a := serverAddr.Next()
-	for s.inside[a] != nil {
+	for s.inside[a] {
 		a = a.Next()
 	}
 	return a
@@ -68,7 +68,7 @@ func (s *Speaker) freeInner() netip.Addr {
 
 // addPeer gives a peer to GoBGP and starts to connect. It needs mu.
 func (s *Speaker) addPeer(ctx context.Context, p *peer) error {
-	p.up, p.link = false, nil
+	p.link = nil
 	if isOwn(p.want.Addr, p.want.LocalAddr, p.want.Source) {
 		p.err = fmt.Sprintf("%s is an address of this host", p.want.Addr)
 		return nil
@@ -88,9 +88,10 @@ func (s *Speaker) connect(ctx context.Context, p *peer) {
 	ctx = context.WithoutCancel(ctx)
 	l := &link{
 		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters,
-		changed: func() { s.poke(p.inner) },
+		changed: func() { s.poke(p.want.Addr) },
 	}
 	l.opened = func(o open) { s.opened(ctx, p, l, o) }
+	l.over = func() { s.renew(ctx, p, l) }
 	p.link = l
 	l.start(ctx)
 }
@@ -109,15 +110,20 @@ func (s *Speaker) opened(ctx context.Context, p *peer, l *link, o open) {
 }
 
 // renew gives GoBGP a peer anew, for its next session: it would rest for
-// seconds after the last one. It needs mu.
-func (s *Speaker) renew(ctx context.Context, p *peer) error {
-	if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()}); err != nil {
-		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
+// seconds after the last one.
+func (s *Speaker) renew(ctx context.Context, p *peer, l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.link != l || s.leaving {
+		return
 	}
-	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)}); err != nil {
-		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
+	err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()})
+	if err == nil {
+		err = s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)})
 	}
-	return nil
+	if err != nil {
+		s.log.Error("prepare a peer for its return", "peer", p.want.Addr, "err", err)
+	}
 }
 
 // deletePeer ends the session with a NOTIFICATION (Cease, peer de-configured;

@@ -41,6 +41,7 @@ type relay struct {
 
 	pending      atomic.Int64 // bytes read from GoBGP and not yet written
 	in4, in6     atomic.Int64 // prefixes that the peer announced
+	introduced   atomic.Bool  // our OPEN went out
 	heard, spoke atomic.Bool  // a KEEPALIVE went in, and out
 	timeless     atomic.Bool  // one side has a hold time of 0
 	parting      atomic.Bool  // GoBGP has sent a NOTIFICATION
@@ -202,7 +203,9 @@ func (r *relay) inward(inside io.Writer) {
 		case msgNotification:
 			r.fail(told(m, r.peer, r.link.asn))
 		case msgKeepalive:
-			r.heard.Store(true)
+			if !r.heard.Swap(true) {
+				r.link.changed()
+			}
 		}
 		if m.kind() == msgKeepalive {
 			alive = time.Now()
@@ -265,6 +268,8 @@ func (r *relay) outward(in *bufio.Reader) {
 			if r.peer.HoldTime == 0 {
 				setHoldTime(m, 0)
 			}
+			r.introduced.Store(true)
+			r.link.changed()
 		case msgUpdate:
 			if !r.out.pass(m, r.theirs().asSize) {
 				r.pending.Add(int64(-len(m)))
@@ -275,7 +280,10 @@ func (r *relay) outward(in *bufio.Reader) {
 			r.fail(said(m, r.peer, r.theirs()))
 			r.parting.Store(true)
 		case msgKeepalive:
-			if r.spoke.Swap(true) && r.timeless.Load() {
+			again := r.spoke.Swap(true)
+			if !again {
+				r.link.changed()
+			} else if r.timeless.Load() {
 				r.pending.Add(int64(-len(m)))
 				continue
 			}
@@ -335,6 +343,19 @@ func (r *relay) ended() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.over
+}
+
+// state is the state of the session as the wire has it.
+func (r *relay) state() bgp.State {
+	switch {
+	case r.established():
+		return bgp.Established
+	case r.spoke.Load():
+		return bgp.OpenConfirm
+	case r.introduced.Load():
+		return bgp.OpenSent
+	}
+	return bgp.Connect
 }
 
 // established reports whether both sides have confirmed the session.

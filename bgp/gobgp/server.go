@@ -28,9 +28,9 @@ func (s *Speaker) start(ctx context.Context, c bgp.Config) error {
 	if s.srv == nil {
 		s.srv = server.NewBgpServer(server.LoggerOption(logger{s.log}))
 		go s.srv.Serve()
-		if err := s.observeAll(ctx); err != nil {
-			return err
-		}
+		fctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		s.cancel = cancel
+		s.tasks.Go(func() { s.follow(fctx) })
 	}
 	if err := s.startBGP(ctx, c); err != nil {
 		return fmt.Errorf("start BGP as %d: %w", c.ASN, err)
@@ -154,5 +154,5 @@ func (s *Speaker) halt(ctx context.Context, goodbye bool) {
 	s.have = bgp.Config{}
 	s.status = bgp.Status{}
 	s.running = false
-	s.peers, s.inside = map[netip.Addr]*peer{}, map[netip.Addr]*peer{}
+	s.peers, s.inside = map[netip.Addr]*peer{}, map[netip.Addr]bool{}
 }

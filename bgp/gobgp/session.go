@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
-
-	api "github.com/osrg/gobgp/v3/api"
 
 	"netctl/bgp"
 )
@@ -16,59 +13,37 @@ import (
 func (s *Speaker) Sessions(ctx context.Context) ([]bgp.Session, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.running {
-		return nil, nil
-	}
-	known := map[netip.Addr]*api.Peer{}
-	err := s.srv.ListPeer(ctx, &api.ListPeerRequest{}, func(seen *api.Peer) {
-		if a, err := netip.ParseAddr(seen.GetConf().GetNeighborAddress()); err == nil {
-			known[a] = seen
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list peers: %w", err)
-	}
 	list := make([]bgp.Session, 0, len(s.peers))
 	for _, p := range s.peers {
-		list = append(list, s.session(p, known[p.inner]))
+		list = append(list, s.session(p))
 	}
 	slices.SortFunc(list, func(a, b bgp.Session) int { return a.Peer.Addr.Compare(b.Peer.Addr) })
 	return list, ctx.Err()
 }
 
-// session puts together what GoBGP and we know of a peer. It needs mu.
-func (s *Speaker) session(p *peer, seen *api.Peer) bgp.Session {
+// session puts together what is known of a peer. It needs mu.
+func (s *Speaker) session(p *peer) bgp.Session {
+	var link linkStatus
+	if p.link != nil {
+		s.observe(p)
+		link = p.link.status()
+	}
 	out := bgp.Session{
-		Peer: p.want, State: stateOf(seen), Since: p.since, LastError: p.err, Flaps: p.flaps,
+		Peer: p.want, State: p.state, Since: p.since, LocalAddr: link.local, LastError: p.err, Flaps: p.flaps,
 		UpdatesSent: p.counters.sent.Load(), UpdatesReceived: p.counters.received.Load(),
 	}
-	if p.link == nil {
-		out.Families = s.familyStatus(p, false, linkStatus{})
-		return out
-	}
-	if out.State != p.state {
-		s.poke(p.inner) // an event is on its way
-	}
-	link := p.link.status()
-	out.LocalAddr = link.local
-	switch {
-	case out.State == bgp.Active && link.dialing:
-		out.State = bgp.Connect
-	case out.State == bgp.Active && p.want.Passive && p.err == "":
+	if p.state == bgp.Active && p.want.Passive && p.err == "" {
 		out.LastError = fmt.Sprintf("waiting for %s to connect; if it does not, check its configuration, the firewall and the password", p.want.Addr)
 	}
-	if out.State == bgp.Established {
+	if p.state == bgp.Established {
 		out.RemoteID = link.theirs.id
-		if !link.timeless {
-			out.HoldTime = time.Duration(seen.GetTimers().GetState().GetNegotiatedHoldTime()) * time.Second
-			out.Keepalive = time.Duration(seen.GetTimers().GetState().GetKeepaliveInterval()) * time.Second
-		}
+		out.HoldTime, out.Keepalive = link.holdTime, link.holdTime/3
 		out.Restart = bgp.RestartStatus{
 			Negotiated: link.theirs.restart, PeerRestartTime: link.theirs.restartTime,
 			PeerRestarting: link.theirs.restarting, LocalRestarting: !link.theirs.restarting,
 		}
 	}
-	out.Families = s.familyStatus(p, out.State == bgp.Established, link)
+	out.Families = s.familyStatus(p, p.state == bgp.Established, link)
 	return out
 }
 
@@ -106,22 +81,4 @@ func (s *Speaker) Advertised(ctx context.Context, peer netip.Addr) ([]bgp.Advert
 		return nil, ctx.Err()
 	}
 	return r.out.list(), ctx.Err()
-}
-
-// stateOf translates a state of GoBGP; a peer that it does not know is idle.
-func stateOf(p *api.Peer) bgp.State {
-	switch p.GetState().GetSessionState() {
-	case api.PeerState_CONNECT:
-		return bgp.Connect
-	case api.PeerState_ACTIVE:
-		return bgp.Active
-	case api.PeerState_OPENSENT:
-		return bgp.OpenSent
-	case api.PeerState_OPENCONFIRM:
-		return bgp.OpenConfirm
-	case api.PeerState_ESTABLISHED:
-		return bgp.Established
-	case api.PeerState_UNKNOWN, api.PeerState_IDLE:
-	}
-	return bgp.Idle
 }

@@ -72,30 +72,28 @@ func (s *Speaker) withdraw(ctx context.Context, text string) error {
 	if err != nil {
 		err = fmt.Errorf("withdrawals not acknowledged by every peer: %w", err)
 	}
-	for _, a := range s.established(ctx) {
-		e := s.srv.ShutdownPeer(ctx, &api.ShutdownPeerRequest{Address: a.String(), Communication: clip(text)})
+	s.mu.Lock()
+	var ending []*relay
+	for a, p := range s.peers {
+		r := p.link.established()
+		if r == nil {
+			continue
+		}
+		ending = append(ending, r)
+		e := s.srv.ShutdownPeer(ctx, &api.ShutdownPeerRequest{Address: p.inner.String(), Communication: clip(text)})
 		if e != nil {
-			err = errors.Join(err, fmt.Errorf("shut down a session: %w", e))
+			err = errors.Join(err, fmt.Errorf("shut down the session with %s: %w", a, e))
 		}
 	}
-	for len(s.established(ctx)) > 0 {
-		if e := pause(ctx, 2*time.Millisecond); e != nil {
-			return errors.Join(err, fmt.Errorf("close sessions: %w", e))
+	s.mu.Unlock()
+	for _, r := range ending {
+		for !r.ended() {
+			if e := pause(ctx, 2*time.Millisecond); e != nil {
+				return errors.Join(err, fmt.Errorf("close the session with %s: %w", r.peer.Addr, e))
+			}
 		}
 	}
 	return err
-}
-
-// established lists the peers with a session, as GoBGP knows them.
-func (s *Speaker) established(ctx context.Context) []netip.Addr {
-	var list []netip.Addr
-	_ = s.srv.ListPeer(ctx, &api.ListPeerRequest{}, func(p *api.Peer) {
-		a, err := netip.ParseAddr(p.GetConf().GetNeighborAddress())
-		if err == nil && stateOf(p) == bgp.Established {
-			list = append(list, a)
-		}
-	})
-	return list
 }
 
 // maxText is how much of the text fits (RFC 9003 section 2).

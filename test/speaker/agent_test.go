@@ -176,12 +176,12 @@ type agent struct {
 }
 
 // startAgent runs a speaker in a namespace.
-func startAgent(t testing.TB, ns *lab.NS, engine string) *agent {
-	t.Helper()
+func startAgent(tb testing.TB, ns *lab.NS, engine string) *agent {
+	tb.Helper()
 	l := ns.Lab
 	exe, err := os.Executable()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	sock := filepath.Join(l.Dir, fmt.Sprintf("a%d", time.Now().UnixNano()%1e9))
 	a := &agent{l: l}
@@ -194,7 +194,7 @@ func startAgent(t testing.TB, ns *lab.NS, engine string) *agent {
 	l.Cleanup(func() {
 		_ = a.conn.Close()
 		if out := a.proc.Output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic:") {
-			t.Errorf("agent:\n%s", out)
+			tb.Errorf("agent:\n%s", out)
 		}
 	})
 	return a

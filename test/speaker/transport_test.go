@@ -56,6 +56,7 @@ func TestTransport(t *testing.T) {
 			router: func(p *lab.RouterPeer, _ *lab.RouterConfig) { p.HoldTime = -1 },
 			host:   func(_ *bgp.Config, p *bgp.Peer) { p.HoldTime = 0 },
 			check: func(t *testing.T, s bgp.Session) {
+				t.Helper()
 				if s.HoldTime != 0 || s.Keepalive != 0 {
 					t.Errorf("hold time %s, keepalive %s", s.HoldTime, s.Keepalive)
 				}
@@ -65,6 +66,7 @@ func TestTransport(t *testing.T) {
 			name: "hold time 9 s",
 			host: func(_ *bgp.Config, p *bgp.Peer) { p.HoldTime = 9 * time.Second },
 			check: func(t *testing.T, s bgp.Session) {
+				t.Helper()
 				if s.HoldTime != 9*time.Second || s.Keepalive != 3*time.Second {
 					t.Errorf("hold time %s, keepalive %s", s.HoldTime, s.Keepalive)
 				}

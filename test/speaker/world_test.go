@@ -54,10 +54,10 @@ const (
 
 // newWorld makes a host and routers. Change may alter the configuration of a
 // router before it starts.
-func newWorld(t testing.TB, engine string, kinds []kind, change func(i int, p *lab.RouterPeer, c *lab.RouterConfig)) *world {
-	t.Helper()
-	l := lab.New(t)
-	w := &world{Lab: l, t: t, engine: engine, host: l.NS("host")}
+func newWorld(tb testing.TB, engine string, kinds []kind, change func(i int, p *lab.RouterPeer, c *lab.RouterConfig)) *world {
+	tb.Helper()
+	l := lab.New(tb)
+	w := &world{Lab: l, t: tb, engine: engine, host: l.NS("host")}
 	w.config = bgp.Config{
 		ASN: hostASN, RouterID: netip.MustParseAddr("10.0.0.1"), RestartTime: 120 * time.Second,
 		Listen: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:179"), netip.MustParseAddrPort("[::]:179")},
