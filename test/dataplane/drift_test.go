@@ -1,0 +1,152 @@
+package dataplane_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"netctl/network/firewall"
+	"netctl/network/link"
+)
+
+// TestDrift holds that what others change is noticed, and is repaired by the
+// next Apply.
+func TestDrift(t *testing.T) {
+	h := newBare(t)
+	h.Run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1p")
+	b := lan
+	b.ports = []string{"eth1"}
+	b.link = func(l *link.Link) {
+		l.MAC, l.Routes = "02:00:00:00:00:77", []netip.Prefix{prefix("10.79.0.0/24"), prefix("fd79::/64")}
+		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: "net/ipv6/conf/br0/disable_ipv6", Value: "0"})
+	}
+	b.firewall = func(n *firewall.Network) { n.V4.NAT = true }
+	w := world(b)
+	h.apply(w)
+	for _, tt := range []struct{ what, cmd string }{
+		{"link", "ip link del br0"},
+		{"link", "ip link set br0 down"},
+		{"link", "ip link set br0 mtu 1400"},
+		{"link", "ip link set br0 address 02:00:00:00:00:99"},
+		{"link", "ip link set br0 alias ''"},
+		{"link", "ip link set br0 alias netctl:other"},
+		{"link", "ip addr del 10.77.0.1/24 dev br0"},
+		{"link", "ip addr del fd77::1/64 dev br0"},
+		{"link", "ip addr add 10.66.0.1/24 dev br0"},
+		{"link", "ip addr add fd66::1/64 dev br0"},
+		{"link", "ip addr flush dev br0 scope global"},
+		{"link", "ip route del 10.79.0.0/24 dev br0"},
+		{"link", "ip route del fd79::/64 dev br0"},
+		{"link", "ip route add 10.80.0.0/24 dev br0 proto 213"},
+		{"link", "echo 1 >/proc/sys/net/ipv6/conf/br0/accept_ra"},
+		{"link", "echo 0 >/proc/sys/net/ipv4/ip_forward"},
+		{"link", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding"},
+		{"link", "echo 1 >/proc/sys/net/ipv6/conf/br0/disable_ipv6"},
+		{"link", "ip link set eth1 nomaster"},
+		{"link", "ip link set eth1 down"},
+		{"filter", "nft flush ruleset"},
+		{"filter", "nft delete table inet netctl"},
+		{"filter", "nft flush table inet netctl"},
+		{"filter", "nft flush chain inet netctl forward"},
+		{"filter", "nft flush set inet netctl routed4"},
+		{"filter", "nft add rule inet netctl forward drop"},
+		{"filter", "nft add chain inet netctl more"},
+		{"filter", "nft add chain inet netctl forward '{ policy drop; }'"},
+		{"filter", "nft add element inet netctl blocked4 '{ \"br0\" }'"},
+		{"filter", "nft add element inet netctl masquerade4_after '{ 10.5.0.1-10.5.0.9 }'"},
+		{"filter", "nft 'add table inet netctl { flags dormant; }'"},
+		{"dhcp", "kill -9 $(cat " + h.dir + "/networks/br0/dnsmasq.pid)"},
+	} {
+		var noticed bool
+		h.call("Quiet", tt.what, &noticed)
+		h.Run("sh", "-c", tt.cmd)
+		if err := h.try("Changed", tt.what, nil); err != nil {
+			t.Errorf("%s: %v", tt.cmd, err)
+		}
+		if err := h.try("Apply", w, nil); err != nil {
+			t.Errorf("%s: %v", tt.cmd, err)
+		}
+		h.settled(w)
+		if t.Failed() {
+			t.Fatalf("after %s", tt.cmd)
+		}
+	}
+	// What we do ourselves is no news.
+	var noticed bool
+	for _, what := range []string{"link", "filter", "dhcp"} {
+		h.call("Quiet", what, &noticed)
+	}
+	b.v4 = "10.88.0.1/24"
+	h.apply(world(b))
+	for _, what := range []string{"link", "filter", "dhcp"} {
+		noticed = false
+		if h.call("Quiet", what, &noticed); noticed {
+			t.Errorf("our own change of %s was news", what)
+		}
+	}
+}
+
+// TestInterrupted holds that a making, a change and a deletion that end after
+// any number of operations are finished by the next Apply, without a trace.
+func TestInterrupted(t *testing.T) {
+	h := newBare(t)
+	h.Run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1p")
+	b := lan
+	b.ports = []string{"eth1"}
+	b.link = func(l *link.Link) { l.MAC, l.Routes = "02:00:00:00:00:77", []netip.Prefix{prefix("10.79.0.0/24")} }
+	first := world(b)
+	b.ports, b.v4, b.v6 = nil, "10.77.0.2/24", "fd77::2/64"
+	b.link = func(l *link.Link) {
+		l.MAC, l.Routes, l.MTU = "02:00:00:00:00:78", []netip.Prefix{prefix("10.80.0.0/24")}, 1400
+	}
+	second := world(b)
+	for _, tt := range []struct {
+		name     string
+		from, to World
+	}{{"make", world(), first}, {"change", first, second}, {"delete", second, world()}} {
+		for n, total := 0, 1; n < total; n++ {
+			for _, w := range []*World{&tt.from, &tt.to} {
+				w.Firewall, w.DHCP = firewall.Config{}, nil
+			}
+			h.apply(tt.from)
+			h.call("Partly", map[string]any{"World": tt.to, "N": n}, &total)
+			h.restart()
+			h.apply(tt.to)
+			if t.Failed() {
+				t.Fatalf("%s interrupted after %d of %d", tt.name, n, total)
+			}
+		}
+	}
+}
+
+// TestNoGrowth holds that networks that come and go leave nothing behind in
+// the process, and that watching ends when it should.
+func TestNoGrowth(t *testing.T) {
+	h := newBare(t)
+	cycle := func() (usage [2]int) {
+		for _, w := range []World{world(lan), world(lan, bridge{name: "br1", v4: "10.78.0.1/24"}), world()} {
+			h.call("Apply", w, nil)
+		}
+		h.call("Usage", struct{}{}, &usage)
+		return usage
+	}
+	cycle()
+	before := cycle()
+	for range 8 {
+		cycle()
+	}
+	h.Lab.Eventually(5*time.Second, "as few as before", func() error {
+		// Goroutines that are about to end count still.
+		var after [2]int
+		if h.call("Usage", struct{}{}, &after); after[0] > before[0] || after[1] > before[1] {
+			return fmt.Errorf("files and goroutines were %v and became %v", before, after)
+		}
+		return nil
+	})
+	var noticed bool
+	h.apply(world(lan))
+	h.call("Quiet", "link", &noticed)
+	h.Run("ip", "link", "del", "br0")
+	h.call("Changed", "link", nil)
+}
