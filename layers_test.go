@@ -53,6 +53,7 @@ var allowed = []struct{ name, imports string }{
 		" network/link/netlink network/firewall/nft network/dhcp/dnsmasq ovn/nb bgp/gobgp bgp/frr health/probe"},
 	{"cmd/netctl", "api cli"},
 	{"cmd/netctld", "api daemon"},
+	{"packaging", "cli daemon"}, // the generator of the manual pages
 }
 
 // testOnly starts the packages that test the others: they may import all, and

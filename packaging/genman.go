@@ -1,4 +1,4 @@
-//go:build ignore
+//go:build generate
 
 // Genman writes the manual pages of netctl and netctld, with the version that
 // is its second argument, into the directory that is its first.
