@@ -50,8 +50,8 @@ check: ## check format, vet, linters, layers, and that generated files are up to
 	go test -run '^TestLayers$$' .
 
 .PHONY: bench
-bench: deps ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem -timeout 60m ./...
+bench: deps build ## measure it next to BIRD and gobgpd, in namespaces; needs root
+	NETCTL_BIN=bin go run ./test/bench $(BENCH)
 
 .PHONY: fmt
 fmt: ## format the code
