@@ -36,12 +36,12 @@ func endOfRIB(m message) (bgp.Family, bool) {
 
 // table reads messages until each family has had its End-of-RIB, and returns
 // what they announce.
-func (c *conn) table(t *testing.T) map[netip.Prefix]netip.Addr {
-	t.Helper()
+func (c *conn) table(tb testing.TB) map[netip.Prefix]netip.Addr {
+	tb.Helper()
 	routes := map[netip.Prefix]netip.Addr{}
 	done := map[bgp.Family]bool{}
 	for len(done) < 2 {
-		m := c.next(t)
+		m := c.next(tb)
 		if m.kind() == msgOpen {
 			continue
 		}
@@ -49,17 +49,17 @@ func (c *conn) table(t *testing.T) map[netip.Prefix]netip.Addr {
 			done[f] = true
 			continue
 		}
-		c.read(t, m, routes)
+		c.read(tb, m, routes)
 	}
 	return routes
 }
 
 // read applies an UPDATE to a table.
-func (c *conn) read(t *testing.T, m message, routes map[netip.Prefix]netip.Addr) {
-	t.Helper()
+func (c *conn) read(tb testing.TB, m message, routes map[netip.Prefix]netip.Addr) {
+	tb.Helper()
 	u, ok := parseUpdate(m)
 	if m.kind() != msgUpdate || !ok {
-		t.Fatalf("not a good UPDATE: %x", m)
+		tb.Fatalf("not a good UPDATE: %x", m)
 	}
 	for f, b := range u.withdrawn {
 		eachPrefix(b, f, func(p netip.Prefix) { delete(routes, p) })

@@ -17,7 +17,7 @@ import (
 // A router is a peer within the test: it does what the test wants, right or
 // wrong, and keeps what it was sent.
 type router struct {
-	t  *testing.T
+	t  testing.TB
 	l  net.Listener
 	at netip.AddrPort
 
@@ -39,17 +39,17 @@ type conn struct {
 }
 
 // newRouter listens on an address of the loopback network.
-func newRouter(t *testing.T, addr string, change func(*router)) *router {
-	t.Helper()
+func newRouter(tb testing.TB, addr string, change func(*router)) *router {
+	tb.Helper()
 	l, err := net.Listen("tcp", addr+":0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	r := &router{t: t, l: l, at: l.Addr().(*net.TCPAddr).AddrPort(), asn: 65001, holdTime: 90, conns: make(chan *conn, 16)}
+	r := &router{t: tb, l: l, at: l.Addr().(*net.TCPAddr).AddrPort(), asn: 65001, holdTime: 90, conns: make(chan *conn, 16)}
 	if change != nil {
 		change(r)
 	}
-	t.Cleanup(func() { _ = l.Close() })
+	tb.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -135,28 +135,28 @@ func (r *router) accept() *conn {
 }
 
 // next waits for the next message other than a KEEPALIVE.
-func (c *conn) next(t *testing.T) message {
-	t.Helper()
+func (c *conn) next(tb testing.TB) message {
+	tb.Helper()
 	for {
 		select {
 		case m, ok := <-c.messages:
 			if !ok {
 				c.mu.Lock()
 				defer c.mu.Unlock()
-				t.Fatalf("the connection ended: %v", c.err)
+				tb.Fatalf("the connection ended: %v", c.err)
 			}
 			if m.kind() != msgKeepalive {
 				return m
 			}
 		case <-time.After(10 * time.Second):
-			t.Fatal("nothing came")
+			tb.Fatal("nothing came")
 		}
 	}
 }
 
 // ended waits for the end of the connection, and returns what came before.
-func (c *conn) ended(t *testing.T) []message {
-	t.Helper()
+func (c *conn) ended(tb testing.TB) []message {
+	tb.Helper()
 	var list []message
 	timeout := time.After(10 * time.Second)
 	for {
@@ -169,7 +169,7 @@ func (c *conn) ended(t *testing.T) []message {
 				list = append(list, m)
 			}
 		case <-timeout:
-			t.Fatal("the connection does not end")
+			tb.Fatal("the connection does not end")
 		}
 	}
 }

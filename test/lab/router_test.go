@@ -1,6 +1,7 @@
 package lab_test
 
 import (
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -73,7 +74,7 @@ protocol static s6 { ipv6; route 2001:db8:1::/48 blackhole; }`})
 			l.Eventually(10*time.Second, "session down", func() error {
 				s, err := frr.Session(tt.bird)
 				if err == nil && s.Established {
-					return errUp
+					return errors.New("still up")
 				}
 				return err
 			})
@@ -84,9 +85,3 @@ protocol static s6 { ipv6; route 2001:db8:1::/48 blackhole; }`})
 		})
 	}
 }
-
-var errUp = errString("still up")
-
-type errString string
-
-func (e errString) Error() string { return string(e) }

@@ -275,3 +275,45 @@ func TestReceived(t *testing.T) {
 		}
 	}
 }
+
+// TestOneFamily peers with routers that carry one family only, or know nothing
+// of capabilities.
+func TestOneFamily(t *testing.T) {
+	t.Parallel()
+	for engine := range engines {
+		w := newWorld(t, engine, []kind{bird4, frr6, frr4}, func(i int, p *lab.RouterPeer, _ *lab.RouterConfig) {
+			p.NoIPv6 = i != 1
+			p.NoIPv4 = i == 1
+			if i == 2 {
+				p.Raw = " neighbor " + p.Addr.String() + " dont-capability-negotiate"
+			}
+		})
+		w.startRouters()
+		w.config.Paths = w.paths(0, 20)
+		w.start()
+		for i, r := range w.routers {
+			within, f := all4, 0
+			if i == 1 {
+				within, f = all6, 1
+			}
+			lab.WaitKernel(r, 20, 20*time.Second, within)
+			s := w.agent.session(r.addr)
+			if got := s.Families[f]; !got.Negotiated || got.Advertised != 20 || got.Held != "" {
+				t.Errorf("%s: %+v", r.NS().Name, got)
+			}
+			other := s.Families[1-f]
+			if want := fmt.Sprintf("the peer does not have %s switched on for this session", other.Family); other.Negotiated || other.Advertised != 0 || other.Held != want {
+				t.Errorf("%s: %+v", r.NS().Name, other)
+			}
+			for _, a := range w.agent.must(request{Method: "advertised", Peer: r.addr}).Advertised {
+				if !slices.Equal(a.ASPath, []uint32{hostASN}) {
+					t.Errorf("%s: AS path %v", r.NS().Name, a.ASPath)
+				}
+			}
+			w.agent.must(request{Method: "flush", Wait: 5 * time.Second})
+			if s := w.agent.session(r.addr); s.Flaps != 0 {
+				t.Errorf("%s: %+v", r.NS().Name, s)
+			}
+		}
+	}
+}
