@@ -153,3 +153,113 @@ func TestPeerWithBIRD(t *testing.T) {
 	}}
 	p.run(readPage(p.Lab, "howto/peer-with-bird.md"))
 }
+
+func TestTroubleshootASession(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	c := routerConfig()
+	c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001, Password: "correct-horse"}}
+	lab.NewBIRD(p.router, c).Start()
+	p.shells["router"] = p.shell(p.router, p.tool("birdc", "-s "+filepath.Join(p.Dir, p.router.Name+"-bird")+"/bird.ctl"))
+	p.run(readPage(p.Lab, "howto/troubleshoot-a-session.md"))
+}
+
+// What the page tells operators to look for is what the speaker says.
+func TestSessionErrorsAreReal(t *testing.T) {
+	raw, err := os.ReadFile("../../doc/howto/troubleshoot-a-session.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("../../bgp/gobgp/reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(raw), "| LAST ERROR | what to do |\n|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	rows := strings.Split(table, "\n")
+	if len(rows) < 10 {
+		t.Fatalf("%d rows found", len(rows))
+	}
+	for _, row := range rows {
+		text := strings.Split(row, "`")[1]
+		if !strings.Contains(string(source), text) {
+			t.Errorf("the speaker never says %q", text)
+		}
+	}
+}
+
+func TestRestartAndUpgrade(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t)
+	host, router := l.NS("host"), l.NS("router")
+	l.Link(host, "eth0", router, "eth0")
+	host.Addr("eth0", "192.0.2.2/24")
+	router.Addr("eth0", "192.0.2.1/24")
+	c := routerConfig()
+	c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001}}
+	lab.NewBIRD(router, c).Start()
+	m := host.Machine()
+	for _, version := range []string{"0.1.0", "0.2.0"} {
+		deb, err := lab.Deb(version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(deb, filepath.Join(m.Share, filepath.Base(deb))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Run("sh", "-c", "dpkg -i /srv/netctl_0.1.0_*.deb")
+	m.Run("netctl", "config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
+	m.Run("netctl", "network", "create", "br0", "ipv4.address=198.51.100.1/24", "ipv6.address=none",
+		"bgp.peers.tor.address=192.0.2.1", "bgp.peers.tor.asn=65000")
+	p := &pair{world: &world{Lab: l}, router: router}
+	p.shells = map[string]shell{
+		"host":   func(command string) (string, error) { return m.Try("bash", "-c", "cd /srv; "+command) },
+		"router": p.shell(router, p.tool("birdc", "-s "+filepath.Join(l.Dir, router.Name+"-bird")+"/bird.ctl")),
+	}
+	p.run(readPage(l, "howto/restart-and-upgrade.md"))
+}
+
+func TestMonitor(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	c := routerConfig()
+	c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001}}
+	lab.NewBIRD(p.router, c).Start()
+	p.daemon.CLI("config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
+	p.daemon.CLI("network", "create", "br0", "ipv4.address=198.51.100.1/24", "ipv6.address=none",
+		"bgp.peers.tor.address=192.0.2.1", "bgp.peers.tor.asn=65000")
+
+	// What is copied from one host to the other is in a folder that both see.
+	etc := filepath.Join(p.Dir, "etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := func(sh shell) shell {
+		return func(command string) (string, error) { return sh("cd " + etc + "; " + command) }
+	}
+	p.shells = map[string]shell{"host": in(p.shells["host"]), "prometheus": in(p.shell(p.router))}
+	p.paste = map[string]func(string){"prometheus": func(text string) {
+		for from, to := range map[string]string{
+			filepath.Join(p.daemon.Dir, "server.crt"): "host1.crt", "../../doc/prometheus/netctl.rules.yml": "netctl.rules.yml",
+		} {
+			raw, err := os.ReadFile(from)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(etc, to), raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text = "global: {scrape_interval: 1s}\n" + text
+		if err := os.WriteFile(filepath.Join(etc, "prometheus.yml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.router.Start("prometheus", "--config.file="+etc+"/prometheus.yml", "--storage.tsdb.path="+etc+"/data", "--web.listen-address=127.0.0.1:9090")
+		p.Eventually(30*time.Second, "Prometheus", func() error {
+			_, err := p.router.Try("curl", "--silent", "--fail", "http://127.0.0.1:9090/-/ready")
+			return err
+		})
+	}}
+	p.run(readPage(p.Lab, "howto/monitor.md"))
+}
