@@ -170,7 +170,7 @@ func TestInstallAndUpgrade(t *testing.T) {
 	s.keeps("systemctl restart", func() { s.Run("systemctl", "restart", "netctld.service") })
 	s.keeps("a crash", func() { s.Run("systemctl", "kill", "--kill-who=main", "--signal=KILL", "netctld.service") })
 	s.keeps("a hang", func() {
-		s.Run("sh", "-c", "mkdir -p /etc/systemd/system/netctld.service.d && printf '[Service]\nWatchdogSec=2\n' >/etc/systemd/system/netctld.service.d/watchdog.conf")
+		s.Run("sh", "-c", "mkdir -p /etc/systemd/system/netctld.service.d && printf '[Service]\nWatchdogSec=2\nExecStart=\nExecStart=/usr/sbin/netctld --log-level=debug\n' >/etc/systemd/system/netctld.service.d/test.conf")
 		s.Run("systemctl", "daemon-reload")
 		s.Run("systemctl", "restart", "netctld.service") // systemd reads it at a start
 		s.Run("netctld", "waitready")
@@ -180,6 +180,14 @@ func TestInstallAndUpgrade(t *testing.T) {
 	s.keeps("an upgrade", func() { s.install(build(t, newVersion)) })
 	if v := s.Run("dpkg-query", "--show", "--showformat=${Version}", "netctl"); v != "1.0.0+7.gabcdef12" {
 		t.Errorf("version %s", v)
+	}
+
+	// The unit lets the daemon do everything that it tries, also what it can do
+	// without.
+	s.Run("netctl", "network", "create", "br1", "ipv6.address=none")
+	s.Run("netctl", "network", "delete", "br1")
+	if out, err := s.Try("sh", "-c", "journalctl --unit netctld.service | grep -i -e 'not permitted' -e 'permission denied' -e 'follows every address'"); err == nil {
+		t.Errorf("what the unit forbids:\n%s", out)
 	}
 
 	// The guard of the host's end does nothing while the host goes on.
