@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	api "github.com/osrg/gobgp/v3/api"
 
@@ -53,6 +54,9 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 	err := s.change(ctx, changes)
 	s.mu.Lock()
 	s.have = c
+	if err != nil {
+		s.have.Paths = s.scope.list() // the next Apply finds what is missing
+	}
 	s.mu.Unlock()
 	return errors.Join(err, s.listen(ctx, c.Listen))
 }
@@ -63,10 +67,11 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 // 4724 section 4.1), and a path that a peer may no longer hear is withdrawn
 // while GoBGP still knows that the peer has heard it.
 func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
-	if changes.Empty() {
+	s.mu.Lock()
+	if changes.Empty() && !s.owing() {
+		s.mu.Unlock()
 		return nil
 	}
-	s.mu.Lock()
 	adds := make([]*class, len(changes.SetPaths))
 	for i, p := range changes.SetPaths {
 		adds[i] = s.scope.class(p)
@@ -76,28 +81,44 @@ func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
 	srv := s.srv
 	s.mu.Unlock()
 
+	done := make(map[netip.Prefix]*class, len(changes.SetPaths)+len(changes.DelPaths))
 	for i, p := range changes.SetPaths {
 		if _, e := srv.AddPath(ctx, &api.AddPathRequest{Path: encode(p.Prefix, adds[i])}); e != nil {
 			err = errors.Join(err, fmt.Errorf("announce %s: %w", p.Prefix, e))
+			continue
 		}
+		done[p.Prefix] = adds[i]
 	}
 	for _, p := range changes.DelPaths {
 		path := encode(p, s.scope.paths[p])
 		path.IsWithdraw = true
 		if e := srv.DeletePath(ctx, &api.DeletePathRequest{Path: path}); e != nil {
 			err = errors.Join(err, fmt.Errorf("withdraw %s: %w", p, e))
+			continue
 		}
+		done[p] = nil
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, p := range changes.SetPaths {
-		s.scope.set(p.Prefix, adds[i])
-	}
-	for _, p := range changes.DelPaths {
-		s.scope.set(p, nil)
+	for p, c := range done {
+		s.scope.set(p, c)
 	}
 	s.scope.prune()
 	s.moving = false
-	return errors.Join(err, s.changePeers(ctx, changes))
+	err = errors.Join(err, s.changePeers(ctx, changes))
+	s.failed = err != nil
+	return err
+}
+
+// owing reports whether something is left to be done although the configuration
+// has not changed: the last change went wrong, or a peer could not be one then.
+// It needs mu.
+func (s *Speaker) owing() bool {
+	for _, p := range s.peers {
+		if p.link == nil {
+			return true
+		}
+	}
+	return s.failed
 }

@@ -60,6 +60,7 @@ type Speaker struct {
 	leaving     bool // sessions that end stay ended
 	stopped     bool
 	have        bgp.Config
+	failed      bool // the last change did not succeed in everything
 	restartTime time.Duration
 	status      bgp.Status
 	peers       map[netip.Addr]*peer // by address

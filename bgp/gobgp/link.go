@@ -251,11 +251,15 @@ func (l *link) offer(c *net.TCPConn) {
 	}
 }
 
-// abort ends the connection at once. Nothing is said to the peer.
+// abort ends the connection before it returns. Nothing is said to the peer,
+// whatever GoBGP says from then on.
 func (l *link) abort() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.closing = true
-	l.mu.Unlock()
+	if l.relay != nil {
+		l.relay.abandon("")
+	}
 	l.cancel()
 }
 
@@ -309,6 +313,26 @@ func (l *link) status() linkStatus {
 		s.received, s.advertised = r.receivedPrefixes(), r.out.counts()
 	}
 	return s
+}
+
+// connected reports whether there is a session that may be up within GoBGP,
+// which knows it before the relay does, but not before the OPEN of the peer.
+// The link may be nil.
+func (l *link) connected() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.relay == nil {
+		return false
+	}
+	select {
+	case <-l.relay.opened:
+		return true
+	default:
+		return false
+	}
 }
 
 // established returns the relay of an established session, or nil. The link

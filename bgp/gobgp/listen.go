@@ -96,11 +96,6 @@ func (l *listeners) password(a netip.Addr, password bgp.Secret) error {
 	if l.passwords[a] == string(password) {
 		return nil
 	}
-	if password == "" {
-		delete(l.passwords, a)
-	} else {
-		l.passwords[a] = string(password)
-	}
 	for at, s := range l.open {
 		if at.Addr().Is4() != a.Is4() {
 			continue
@@ -108,6 +103,11 @@ func (l *listeners) password(a netip.Addr, password bgp.Secret) error {
 		if err := control(s, func(fd int) error { return setPassword(fd, a, string(password)) }); err != nil {
 			return fmt.Errorf("password of %s: %w", a, err)
 		}
+	}
+	if password == "" {
+		delete(l.passwords, a)
+	} else {
+		l.passwords[a] = string(password)
 	}
 	return nil
 }

@@ -44,15 +44,16 @@ func (s *Speaker) changePeers(ctx context.Context, changes bgp.Changes) error {
 	for _, ch := range changes.SetPeers {
 		errs = append(errs, s.changePeer(ctx, ch))
 	}
-	var added []*peer
 	for _, want := range changes.AddPeers {
 		p := &peer{want: want, inner: s.freeInner(), state: bgp.Idle, since: time.Now()}
 		s.peers[want.Addr], s.inside[p.inner] = p, true
-		added = append(added, p)
 	}
 	errs = append(errs, s.setPolicy(ctx))
-	for _, p := range added {
-		errs = append(errs, s.addPeer(ctx, p))
+	// Those that are new, and those that could not be added before.
+	for _, a := range slices.SortedFunc(maps.Keys(s.peers), netip.Addr.Compare) {
+		if p := s.peers[a]; p.link == nil {
+			errs = append(errs, s.addPeer(ctx, p))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -73,10 +74,12 @@ func (s *Speaker) addPeer(ctx context.Context, p *peer) error {
 		p.err = fmt.Sprintf("%s is an address of this host", p.want.Addr)
 		return nil
 	}
-	if err := s.listeners.password(p.want.Addr, p.want.Password); err != nil {
-		return err
+	err := s.listeners.password(p.want.Addr, p.want.Password)
+	if err == nil {
+		err = s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)})
 	}
-	if err := s.srv.AddPeer(ctx, &api.AddPeerRequest{Peer: s.apiPeer(p)}); err != nil {
+	if err != nil {
+		p.err = err.Error()
 		return fmt.Errorf("add peer %s: %w", p.want.Addr, err)
 	}
 	s.connect(ctx, p)
@@ -171,8 +174,7 @@ func (s *Speaker) changePeer(ctx context.Context, ch bgp.PeerChange) error {
 		have.Multihop != want.Multihop || have.TTLSecurity != want.TTLSecurity
 	next := have.Source != want.Source || have.Passive != want.Passive || have.HoldTime != want.HoldTime
 	switch {
-	case p.link == nil:
-		return s.addPeer(ctx, p)
+	case p.link == nil: // changePeers adds it
 	case identity:
 		s.setState(p, bgp.Idle, "its configuration changed")
 		s.part(p)
@@ -192,6 +194,7 @@ func (s *Speaker) changePeer(ctx context.Context, ch bgp.PeerChange) error {
 // another. It needs mu.
 func (s *Speaker) cut(ctx context.Context, p *peer, why string) error {
 	p.link.abort()
+	p.link = nil
 	s.setState(p, bgp.Idle, why)
 	if err := s.srv.DeletePeer(ctx, &api.DeletePeerRequest{Address: p.inner.String()}); err != nil {
 		return fmt.Errorf("peer %s: %w", p.want.Addr, err)
@@ -238,7 +241,7 @@ func (s *Speaker) apiPeer(p *peer) *api.Peer {
 }
 
 // setPolicy gives GoBGP the export policy for the classes of paths and the
-// peers as they are now. A session that has been told another next hop is told
+// peers as they are now. A session that may have been told another next hop is told
 // again, which replaces the routes at the peer; one that has been told a next
 // hop and now gets none starts anew, so that End-of-RIB removes the routes
 // there. It needs mu.
@@ -246,6 +249,7 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 	addrs := slices.SortedFunc(maps.Keys(s.peers), netip.Addr.Compare)
 	var hear []audience
 	var again, anew []*peer
+	next := make(map[*peer]map[bgp.Family]netip.Addr, len(addrs))
 	for _, a := range addrs {
 		p := s.peers[a]
 		now := map[bgp.Family]netip.Addr{}
@@ -255,10 +259,10 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 			changed = changed || p.nextHop[f] != now[f]
 			lost = lost || p.nextHop[f].IsValid() && !now[f].IsValid()
 		}
-		p.nextHop = now
+		next[p] = now
 		hear = append(hear, audience{addr: a, inner: p.inner, nextHop: now})
 		switch {
-		case p.state != bgp.Established || !changed:
+		case !changed || !p.link.connected(): // the table is yet to come
 		case lost:
 			anew = append(anew, p)
 		default:
@@ -271,6 +275,9 @@ func (s *Speaker) setPolicy(ctx context.Context) error {
 			return fmt.Errorf("export policy: %w", err)
 		}
 		s.policy = text
+	}
+	for p, now := range next {
+		p.nextHop = now
 	}
 	var errs []error
 	for _, p := range again {

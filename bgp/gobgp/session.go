@@ -71,12 +71,12 @@ func (s *Speaker) familyStatus(p *peer, established bool, link linkStatus) []bgp
 // Advertised returns what was really sent to a peer.
 func (s *Speaker) Advertised(ctx context.Context, peer netip.Addr) ([]bgp.Advertised, error) {
 	s.mu.Lock()
-	p := s.peers[peer]
-	s.mu.Unlock()
-	if p == nil {
-		return nil, fmt.Errorf("peer %s: not configured", peer)
+	var l *link
+	if p := s.peers[peer]; p != nil {
+		l = p.link
 	}
-	r := p.link.established()
+	s.mu.Unlock()
+	r := l.established()
 	if r == nil {
 		return nil, ctx.Err()
 	}

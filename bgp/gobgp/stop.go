@@ -123,6 +123,8 @@ func pause(ctx context.Context, d time.Duration) error {
 
 // Reset closes the session with a peer and lets it come back.
 func (s *Speaker) Reset(ctx context.Context, a netip.Addr) error {
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.peers[a]
