@@ -54,8 +54,6 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			if log, err = withFault(log, os.Getenv); err != nil {
 				return err
 			}
-			// Two: a signal that comes while the first is dealt with ends the
-			// process at once.
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
 			err = Run(cmd.Context(), Options{
@@ -76,14 +74,27 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 	return cmd
 }
 
-// impatient passes the first signal on; a second one of those that ask for a
-// restart ends the process without waiting for what is left to do.
+// impatient passes on the first signal of each meaning. A second one of those
+// that ask for a restart ends the process without waiting for what is left to
+// do; but nothing cuts a full shutdown short, for when the power fails the
+// whole host is told to stop, and so are we.
 func impatient(in <-chan os.Signal, exit func(int)) <-chan os.Signal {
-	out := make(chan os.Signal, 1)
+	out := make(chan os.Signal, 2)
 	go func() {
-		out <- <-in
-		<-in
-		exit(1)
+		var restart, full bool
+		for s := range in {
+			switch {
+			case full:
+			case StopMode(s) == bgp.Withdraw:
+				full = true
+				out <- s
+			case restart:
+				exit(1)
+			default:
+				restart = true
+				out <- s
+			}
+		}
 	}()
 	return out
 }

@@ -175,6 +175,7 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 	why := d.awaitStop(loopCtx, served)
 	stopLoops()
 	loopErr := loops.Wait()
+	why = d.strongest(why)
 	stopErr := d.stopSpeaking(context.WithoutCancel(ctx), why)
 	d.hub.close()
 	d.operations.close()
@@ -202,8 +203,11 @@ func (d *Daemon) server(handler http.Handler) *http.Server {
 // A stopping is how the daemon is told to stop from inside.
 type stopping struct {
 	request chan stop     // of PUT /internal/shutdown
-	done    chan struct{} // closed once routes are withdrawn
-	once    sync.Once
+	done    chan struct{} // closed once the speaker has stopped
+
+	// To be read once done is closed.
+	mode bgp.StopMode
+	err  error // why it did not go as it should
 }
 
 func (s *stopping) init() { s.request, s.done = make(chan stop, 1), make(chan struct{}) }
@@ -229,5 +233,24 @@ func (d *Daemon) awaitStop(ctx context.Context, served <-chan error) stop {
 		return stop{err: fmt.Errorf("serve the API: %w", err)}
 	case <-ctx.Done():
 		return stop{}
+	}
+}
+
+// strongest returns why, or the full shutdown that has been asked for
+// meanwhile: when the host goes down, several say so at once.
+func (d *Daemon) strongest(why stop) stop {
+	for {
+		select {
+		case s := <-d.stopping.request:
+			s.err = why.err
+			why = s
+		case sig := <-d.opts.Signals:
+			if mode := d.opts.StopMode(sig); mode == bgp.Withdraw && why.mode != mode {
+				d.log.Info("signal received", "signal", sig.String(), "mode", mode.String())
+				why.mode, why.text = mode, defaultText
+			}
+		default:
+			return why
+		}
 	}
 }

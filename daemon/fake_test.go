@@ -115,6 +115,7 @@ func (f fakeServices) Leases(string) ([]dhcp.Lease, error) {
 type fakeSpeaker struct {
 	mu      sync.Mutex
 	configs []bgp.Config
+	stop    func() error // what Stop does, if anything
 	stopped []bgp.StopMode
 	text    string
 	reset   []netip.Addr
@@ -182,6 +183,9 @@ func (f *fakeSpeaker) Stop(_ context.Context, m bgp.StopMode, text string) error
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped, f.text = append(f.stopped, m), text
+	if f.stop != nil {
+		return f.stop()
+	}
 	return nil
 }
 

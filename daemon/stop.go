@@ -41,6 +41,12 @@ func (d *Daemon) putShutdown(r *http.Request) (reply, error) {
 	}
 	select {
 	case <-d.stopping.done:
+		if d.stopping.mode != bgp.Withdraw {
+			return reply{}, api.Errorf(api.Unavailable, "the daemon has stopped for a restart already: its routes were not withdrawn")
+		}
+		if err := d.stopping.err; err != nil {
+			return reply{}, api.Errorf(api.Unavailable, "the daemon has stopped, but not everything went well: %w", err)
+		}
 		return reply{}, nil
 	case <-r.Context().Done():
 		return reply{}, r.Context().Err()
@@ -52,10 +58,11 @@ func (d *Daemon) putShutdown(r *http.Request) (reply, error) {
 func (d *Daemon) stopSpeaking(ctx context.Context, why stop) error {
 	ctx, cancel := context.WithTimeout(ctx, stopBound)
 	defer cancel()
-	defer d.stopping.once.Do(func() { close(d.stopping.done) })
 	err := d.parts.Speaker.Stop(ctx, why.mode, why.text)
 	if why.remove {
 		err = errors.Join(err, d.parts.DHCP.Apply(ctx, nil), d.parts.Firewall.Apply(ctx, firewall.Config{}), d.parts.Links.Apply(ctx, link.State{}))
 	}
+	d.stopping.mode, d.stopping.err = why.mode, err
+	close(d.stopping.done)
 	return err
 }
