@@ -29,6 +29,7 @@ type fakeHost struct {
 	filter   firewall.Config
 	services []dhcp.Service
 	broken   error // what applying links fails with
+	blind    error // what looking at the host fails with
 	changed  chan struct{}
 	before   func(context.Context)
 	deleted  []string // links taken down, in order
@@ -63,6 +64,9 @@ func (f *fakeHost) Watch(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.blind != nil {
+		return link.Observed{}, f.blind
+	}
 	o := link.Observed{Links: map[string]link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
 	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {

@@ -187,11 +187,12 @@ func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply,
 		if global == nil {
 			return notFound(name)
 		}
-		g, old, err := networkConfig(global, tx.Get(networkMemberKey(name)))
+		local := tx.Get(networkMemberKey(name))
+		g, old, err := networkConfig(global, local)
 		if err != nil {
 			return err
 		}
-		if err := ifMatch(r, networkTag{name, g.Description, g.Type, old}); err != nil {
+		if err := ifMatch(r, tagOf(name, global, local, g, old)); err != nil {
 			return err
 		}
 		e := networkEdit{g.Description, maps.Clone(old)}
@@ -233,6 +234,9 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		if err != nil {
 			return err
 		}
+		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
+			return err
+		}
 		tx.Delete(networkKey(name))
 		tx.Delete(networkMemberKey(name))
 		return d.putNetwork(tx, req.Name, g.Type, networkEdit{g.Description, cfg}, nil)
@@ -256,11 +260,12 @@ func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 		if global == nil {
 			return notFound(name)
 		}
-		g, cfg, err := networkConfig(global, tx.Get(networkMemberKey(name)))
+		local := tx.Get(networkMemberKey(name))
+		g, cfg, err := networkConfig(global, local)
 		if err != nil {
 			return err
 		}
-		if err := ifMatch(r, networkTag{name, g.Description, g.Type, cfg}); err != nil {
+		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
 			return err
 		}
 		for _, o := range tx.List(networkKey(name)) {

@@ -19,15 +19,30 @@ func unescape(s string) (string, error) {
 	if err != nil {
 		return "", api.Errorf(api.Invalid, "path: %w", err)
 	}
+	if strings.Contains(name, "/") { // it would name another key of the store
+		return "", api.Errorf(api.NotFound, "%q not found: no name has a slash", name)
+	}
 	return name, nil
 }
 
 func networkURL(name string) string { return "/1.0/networks/" + url.PathEscape(name) }
 
-// networkTag is what the ETag of a network is computed from.
+// networkTag is what the ETag of a network is computed from. Secrets are left
+// out, since whoever knew the rest could guess them: that they have changed is
+// told by the revisions.
 type networkTag struct {
 	Name, Description, Type string
 	Config                  map[string]string
+	Global, Local           db.Revision
+}
+
+// tagOf returns the tag of a network, given as stored and as decoded.
+func tagOf(name string, global, local *db.Object, g storedNetwork, cfg map[string]string) networkTag {
+	t := networkTag{Name: name, Description: g.Description, Type: g.Type, Config: config.BridgeSchema.Mask(cfg), Global: global.Revision}
+	if local != nil {
+		t.Local = local.Revision
+	}
+	return t
 }
 
 func notFound(name string) error {
@@ -116,7 +131,7 @@ func (d *Daemon) network(r *http.Request, name string, global, local *db.Object,
 	if err != nil {
 		return api.Network{}, networkTag{}, err
 	}
-	tag := networkTag{name, g.Description, g.Type, cfg}
+	tag := tagOf(name, global, local, g, cfg)
 	if r.URL.Query().Get("secrets") != "1" {
 		cfg = config.BridgeSchema.Mask(cfg)
 	}

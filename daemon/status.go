@@ -32,13 +32,19 @@ func (d *Daemon) getStatus(r *http.Request) (reply, error) {
 	if rev > int64(objs.Revision()) {
 		return reply{}, api.Errorf(api.Invalid, "revision=%d: the database is at revision %d", rev, objs.Revision())
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), min(time.Duration(max(secs, 0))*time.Second, maxStatusWait))
+	ctx, cancel := context.WithTimeout(r.Context(), statusWait(secs))
 	defer cancel()
 	// Who waits in vain gets the status all the same: it says what lags.
 	_ = d.progress.until(ctx, func() bool { return d.status(rev).Applied >= rev })
 	s := d.status(rev)
 	s.Revision = int64(objs.Revision())
 	return reply{metadata: s}, nil
+}
+
+// statusWait returns how long a client that asked for so many seconds is let
+// wait.
+func statusWait(secs int64) time.Duration {
+	return min(time.Duration(max(secs, 0)), maxStatusWait/time.Second) * time.Second
 }
 
 // status returns the targets of all loops, for a client that waits for a

@@ -149,7 +149,9 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 	}
 	s, err := l.opts.Load(ctx)
 	if err != nil {
-		return fmt.Errorf("load: %w", err)
+		err = fmt.Errorf("load: %w", err)
+		l.stall(err)
+		return err
 	}
 	var errs []error
 	for i, t := range l.opts.Targets {
@@ -169,17 +171,31 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// stall records that no target could be tried.
+func (l *Loop[S]) stall(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.status {
+		l.status[i].fail(err)
+	}
+}
+
 func (l *Loop[S]) record(i int, rev int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	st := &l.status[i]
 	st.Tried = rev
-	switch {
-	case err == nil:
-		st.Applied, st.Err, st.Since = rev, nil, time.Time{}
-	case st.Err == nil:
-		st.Err, st.Since = err, time.Now()
-	default:
-		st.Err = err
+	if err != nil {
+		st.fail(err)
+		return
 	}
+	st.Applied, st.Err, st.Since = rev, nil, time.Time{}
+}
+
+// fail takes in the error of a turn.
+func (s *Status) fail(err error) {
+	if s.Err == nil {
+		s.Since = time.Now()
+	}
+	s.Err = err
 }

@@ -98,8 +98,14 @@ func TestLoadFails(t *testing.T) {
 		if applied.Load() != 0 || loads.Load() != 2 {
 			t.Errorf("applied %d times after %d loads, want 0 after 2: nothing is applied when loading fails", applied.Load(), loads.Load())
 		}
+		if st := l.Status()[0]; st.Err == nil || st.Since.IsZero() || st.Tried != 0 {
+			t.Errorf("the status does not tell that loading fails: %+v", st)
+		}
 		time.Sleep(time.Second)
 		synctest.Wait()
+		if st := l.Status()[0]; st.Err != nil || st.Applied != 1 {
+			t.Errorf("after loading: %+v", st)
+		}
 		if applied.Load() != 1 {
 			t.Errorf("applied %d times after the load succeeded", applied.Load())
 		}
