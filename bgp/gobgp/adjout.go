@@ -32,7 +32,8 @@ func newAdjOut() *adjOut {
 // pass takes note of an UPDATE on its way to the peer, and reports whether it
 // should get there. GoBGP withdraws a path from everybody, also from those who
 // have never heard of it: what they have not been told of is not their
-// business. And fences are for us alone.
+// business. Fences are for us alone. And a next hop that is none never gets
+// out, whatever the export policy makes of it.
 func (o *adjOut) pass(m message, asSize int) bool {
 	u, ok := parseUpdate(m)
 	if !ok {
@@ -61,6 +62,10 @@ func (o *adjOut) pass(m message, asSize int) bool {
 			if attrs == nil {
 				attrs = o.attributes(u, asSize)
 			}
+			if !proper(attrs.nextHop) {
+				pass = false
+				return
+			}
 			if _, told := o.sent[p]; !told {
 				o.count[f]++
 			}
@@ -69,6 +74,11 @@ func (o *adjOut) pass(m message, asSize int) bool {
 		})
 	}
 	return pass
+}
+
+// proper reports whether an address may be a next hop on the wire.
+func proper(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.Is4In6() && !markers4.Contains(a) && !markers6.Contains(a)
 }
 
 // attributes returns the attributes of an UPDATE.

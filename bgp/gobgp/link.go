@@ -251,14 +251,15 @@ func (l *link) offer(c *net.TCPConn) {
 	}
 }
 
-// abort ends the connection before it returns. Nothing is said to the peer,
-// whatever GoBGP says from then on.
+// abort ends the connection at once. Nothing is said to the peer, whatever
+// GoBGP says from now on.
 func (l *link) abort() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.closing = true
-	if l.relay != nil {
-		l.relay.abandon("")
+	r := l.relay
+	l.mu.Unlock()
+	if r != nil {
+		r.abandon("")
 	}
 	l.cancel()
 }

@@ -149,6 +149,24 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// TestNoImproperNextHop checks that a next hop that is none does not get out.
+func TestNoImproperNextHop(t *testing.T) {
+	for nh, want := range map[string]bool{
+		"192.0.2.1": true, "0.0.0.0": false, "0.0.0.7": false, "2001:db8::1": true, "fe80::1": true,
+		"::": false, "::ffff:192.0.2.1": false, "100::7": false,
+	} {
+		a := netip.MustParseAddr(nh)
+		raw := append([]byte{1, 0, 2, 1, byte(a.BitLen() / 8)}, a.AsSlice()...)
+		value := append(raw[1:], 0, 8, 0x20) // the rest of MP_REACH_NLRI: 2000::/8
+		body := append([]byte{0, 0, 0, byte(3 + len(value)), attrOptional, attrMPReach, byte(len(value))}, value...)
+		m := append(slices.Clone(keepalive), body...)
+		m[17], m[18] = byte(len(m)), msgUpdate
+		if got := newAdjOut().pass(m, 4); got != want {
+			t.Errorf("%s passes: %t", nh, got)
+		}
+	}
+}
+
 func FuzzMessage(f *testing.F) {
 	f.Add([]byte(keepalive))
 	f.Add([]byte(serialize(f, packet.NewEndOfRib(packet.RF_IPv6_UC))))

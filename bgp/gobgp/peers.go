@@ -225,11 +225,11 @@ func (s *Speaker) apiPeer(p *peer) *api.Peer {
 	}
 	out := &api.Peer{
 		Conf:      &api.PeerConf{NeighborAddress: p.inner.String(), PeerAsn: p.want.ASN, AuthPassword: s.secret},
-		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: uint64(hold / time.Second), IdleHoldTimeAfterReset: 1}},
+		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: uint64(hold / time.Second)}},
 		Transport: &api.Transport{PassiveMode: true},
 		// Without NotificationEnabled (the N bit of RFC 8538) a NOTIFICATION
 		// makes peers forget our routes.
-		GracefulRestart: &api.GracefulRestart{Enabled: true, RestartTime: uint32(s.restartTime / time.Second), DeferralTime: 1},
+		GracefulRestart: &api.GracefulRestart{Enabled: true, RestartTime: uint32(s.restartTime / time.Second)},
 	}
 	for _, f := range families {
 		out.AfiSafis = append(out.AfiSafis, &api.AfiSafi{

@@ -100,6 +100,8 @@ func lost(err error, established bool, p bgp.Peer) string {
 	switch {
 	case errors.Is(err, errNotBGP):
 		return fmt.Sprintf("%s sends something that is not BGP", p.Addr)
+	case !established && errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("%s takes the connection but does not speak BGP", p.Addr)
 	case !established && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET)):
 		return fmt.Sprintf("%s closed the connection before the session was up; is this host configured there as a neighbor?", p.Addr)
 	case errors.Is(err, io.EOF):

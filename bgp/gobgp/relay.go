@@ -62,6 +62,10 @@ type inner struct {
 	secret string
 }
 
+// openTimeout is how long the peer may take to send its OPEN. RFC 4271 section
+// 8.2.2 suggests four minutes; a router that is alive takes milliseconds.
+const openTimeout = 30 * time.Second
+
 // bufferSize suits the many small messages of a table.
 const bufferSize = 64 << 10
 
@@ -100,7 +104,7 @@ func (r *relay) run(ctx context.Context) string {
 		// a crash, and help; closing with unread input would even reset it.
 		_ = r.outer.SetReadDeadline(time.Now().Add(farewell))
 	} else {
-		r.abandon("")
+		r.abandon("the speaker gave the session up, perhaps as the peer did not read what it was sent")
 	}
 	inward.Wait()
 	r.abandon("")
@@ -170,6 +174,7 @@ func (r *relay) take(c *net.TCPConn) error {
 func (r *relay) inward(inside io.Writer) {
 	in := bufio.NewReaderSize(r.outer, bufferSize)
 	buf := make([]byte, maxMessage)
+	_ = r.outer.SetReadDeadline(time.Now().Add(openTimeout))
 	var alive time.Time
 	for {
 		m, err := readMessage(in, buf)
@@ -240,6 +245,7 @@ func (r *relay) learn(o open) {
 	r.remote = o
 	r.mu.Unlock()
 	if first {
+		_ = r.outer.SetReadDeadline(time.Time{})
 		r.link.opened(o)
 		close(r.opened)
 	}

@@ -56,6 +56,12 @@ func marker(id uint32, f bgp.Family) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+// The networks that markers are from.
+var (
+	markers4 = netip.PrefixFrom(netip.IPv4Unspecified(), 8)
+	markers6 = netip.PrefixFrom(marker(0, bgp.IPv6Unicast), 64)
+)
+
 // class returns the class of a path, a new one if need be.
 func (s *scope) class(p bgp.Path) *class {
 	key := classKey{p.Peers, p.NextHop}
@@ -141,15 +147,20 @@ func (s *scope) desired(peer netip.Addr, f bgp.Family) (all, default_ int) {
 // it and must now be told of its withdrawal; but it looks with the new path's
 // next hop in hand, so markers do not serve. Such a rule recognises the classes
 // by their community, which takes longer, and stays only for as long as paths
-// change their classes.
+// change their classes. It is for classes that another rule lets through to the
+// same peers, so nothing gets through by it alone.
 type rule struct {
 	peers   []netip.Addr
 	markers []netip.Addr
 	nextHop netip.Addr
+
+	family  bgp.Family // of the paths in classes
 	classes []uint32
 }
 
-func (r rule) String() string { return fmt.Sprint(r.peers, r.markers, r.nextHop, r.classes) }
+func (r rule) String() string {
+	return fmt.Sprint(r.peers, r.markers, r.nextHop, r.family, r.classes)
+}
 
 // An audience is a peer as far as it matters to the policy.
 type audience struct {
@@ -163,7 +174,7 @@ var families = []bgp.Family{bgp.IPv4Unicast, bgp.IPv6Unicast}
 
 // rules returns the export statements. There is one for each peer and family,
 // and one for each class with a next hop of its own. While paths are moving
-// from class to class there is one more for each peer.
+// from class to class there is one more for each peer and family.
 func (s *scope) rules(peers []audience, moving bool) []rule {
 	classes := s.sorted()
 	rules := []rule{{markers: []netip.Addr{marker(fenceClass, bgp.IPv4Unicast), marker(fenceClass, bgp.IPv6Unicast)}, nextHop: netip.IPv6Loopback()}}
@@ -183,27 +194,39 @@ func (s *scope) rules(peers []audience, moving bool) []rule {
 		return rules
 	}
 	for _, p := range peers {
-		r := rule{peers: []netip.Addr{p.inner}}
-		for _, c := range classes {
-			if slices.Contains(c.peers, p.addr) {
-				r.classes = append(r.classes, c.id)
+		for _, f := range families {
+			r := rule{peers: []netip.Addr{p.inner}, family: f}
+			for _, c := range classes {
+				if p.hears(c, f) {
+					r.classes = append(r.classes, c.id)
+				}
 			}
-		}
-		if r.classes != nil {
-			rules = append(rules, r)
+			if r.classes != nil {
+				rules = append(rules, r)
+			}
 		}
 	}
 	return rules
 }
 
+// hears reports whether paths of a class and family are sent to the peer.
+func (p audience) hears(c *class, f bgp.Family) bool {
+	if !slices.Contains(c.peers, p.addr) {
+		return false
+	}
+	if c.key.nextHop.IsValid() {
+		return f == familyOfAddr(c.key.nextHop)
+	}
+	return p.nextHop[f].IsValid()
+}
+
+func familyOfAddr(a netip.Addr) bgp.Family { return bgp.FamilyOf(netip.PrefixFrom(a, a.BitLen())) }
+
 // rule is for paths of a family that take their next hop from the peer.
 func (p audience) rule(classes []*class, f bgp.Family) rule {
 	r := rule{peers: []netip.Addr{p.inner}, nextHop: p.nextHop[f]}
-	if !r.nextHop.IsValid() {
-		return r
-	}
 	for _, c := range classes {
-		if !c.key.nextHop.IsValid() && slices.Contains(c.peers, p.addr) {
+		if !c.key.nextHop.IsValid() && p.hears(c, f) {
 			r.markers = append(r.markers, marker(c.id, f))
 		}
 	}
@@ -217,7 +240,7 @@ func (c *class) rule(peers []audience) rule {
 	if !nh.IsValid() {
 		return r
 	}
-	r.markers = []netip.Addr{marker(c.id, bgp.FamilyOf(netip.PrefixFrom(nh, nh.BitLen())))}
+	r.markers = []netip.Addr{marker(c.id, familyOfAddr(nh))}
 	for _, p := range peers {
 		if slices.Contains(c.peers, p.addr) {
 			r.peers = append(r.peers, p.inner)
@@ -274,6 +297,7 @@ func policies(rules []rule) *api.SetPoliciesRequest {
 			st.Conditions.NextHopInList = prefixes(r.markers)
 			st.Actions.Nexthop = &api.NexthopAction{Address: r.nextHop.String()}
 		} else {
+			st.Conditions.AfiSafiIn = []*api.Family{apiFamily(r.family)}
 			st.Conditions.CommunitySet = define(api.DefinedType_COMMUNITY, []string{communities(r.classes)})
 		}
 		export.Statements = append(export.Statements, st)

@@ -75,6 +75,18 @@ func TestScope(t *testing.T) {
 			s.prune()
 		}
 		rules := s.rules(peers, false)
+		for _, r := range s.rules(peers, true)[len(rules):] {
+			for _, id := range r.classes {
+				i := slices.IndexFunc(s.sorted(), func(c *class) bool { return c.id == id })
+				some := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+				if r.family == bgp.IPv6Unicast {
+					some = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+				}
+				if _, heard := export(rules, some, s.sorted()[i], r.peers[0]); !heard {
+					t.Fatalf("%s lets class %d through by itself", r, id)
+				}
+			}
+		}
 		for _, a := range peers {
 			want := map[bgp.Family]int{}
 			for prefix, p := range now {
