@@ -54,17 +54,18 @@ func Install(ctx context.Context, from, path string) (kept string, err error) {
 		return "", err
 	}
 	defer func() { _ = os.Remove(next) }()
+	aside := Aside(path)
 	if _, err := os.Lstat(path); err == nil {
-		kept = Aside(path)
+		kept = aside
 		fold(ctx, path)
 		if err := os.Link(path, kept); err != nil {
 			return "", err
 		}
 	}
-	// What could not be folded into a damaged file goes with it: it must not
-	// get into the new one.
+	// What could not be folded into a file that is damaged, or lost, goes with
+	// it: it must not get into the new one.
 	for _, suffix := range []string{"-wal", "-shm"} {
-		if err := os.Rename(path+suffix, kept+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Rename(path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}
 	}

@@ -165,6 +165,11 @@ func TestInstall(t *testing.T) {
 			must(t, os.Remove(path))
 			writeAndKill(t, path, 50)
 		},
+		"lost, but for its WAL": func(t *testing.T, path string) {
+			t.Helper()
+			must(t, os.Remove(path))
+			must(t, os.WriteFile(path+"-wal", []byte("what was acknowledged"), 0o600))
+		},
 		"WAL of another": func(t *testing.T, path string) {
 			t.Helper()
 			writeAndKill(t, path+".other", 50)
@@ -199,6 +204,9 @@ func TestInstall(t *testing.T) {
 				t.Errorf("installed:\n%s", text(o))
 			}
 			set(t, s, "/network/br9", 1)
+			if wals, _ := filepath.Glob(path + ".replaced-*-wal"); name == "lost, but for its WAL" && len(wals) != 1 {
+				t.Errorf("the WAL is kept as %v", wals)
+			}
 			left, _ := filepath.Glob(path + ".n*")
 			if len(left) > 0 {
 				t.Errorf("left behind: %v", left)

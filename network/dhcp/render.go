@@ -95,7 +95,7 @@ func (c *conf) path(key, v string) {
 			return
 		}
 	}
-	c.line(key + "=" + v)
+	c.line("%s=%s", key, v)
 }
 
 func (c *conf) dns(s Service) {

@@ -132,6 +132,17 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
+// TestRenderKeepsPaths has a directory with a character that means something
+// else elsewhere.
+func TestRenderKeepsPaths(t *testing.T) {
+	f := files
+	f.Leases = "/var/lib/100%data/leases"
+	text, err := Render(plainService(), f)
+	if err != nil || !strings.Contains(text, "\ndhcp-leasefile=/var/lib/100%data/leases\n") {
+		t.Errorf("%v:\n%s", err, text)
+	}
+}
+
 // FuzzRender holds that no string but Raw can become a directive of its own:
 // what is rendered has the lines of the harmless service, and each of them
 // differs at most in the value where that string belongs.

@@ -39,6 +39,7 @@ type Servers struct {
 	dir         string // absolute
 	path        string // of dnsmasq(8)
 	user, group string
+	uids        []string // whose processes may be ours
 	deaths      *deaths
 	socket      int // for questions about interfaces
 	wake        chan struct{}
@@ -63,7 +64,7 @@ func New(dir string, log *slog.Logger) (*Servers, error) {
 	}
 	s := &Servers{
 		ResolvConf: "/etc/resolv.conf",
-		log:        log, dir: dir, path: path, wake: make(chan struct{}, 1), procs: map[string]*proc{},
+		log:        log, dir: dir, path: path, uids: owners(), wake: make(chan struct{}, 1), procs: map[string]*proc{},
 	}
 	if s.user, s.group, err = unprivileged(); err != nil {
 		return nil, fmt.Errorf("dnsmasq: %w", err)
@@ -81,9 +82,24 @@ func New(dir string, log *slog.Logger) (*Servers, error) {
 	return s, nil
 }
 
+// users are those that dnsmasq becomes, in the order of preference.
+var users = []string{"dnsmasq", "nobody"}
+
+// owners returns the user ids that a dnsmasq of ours can have: root until it
+// serves, and then one of users.
+func owners() []string {
+	ids := []string{"0"}
+	for _, name := range users {
+		if u, err := user.Lookup(name); err == nil {
+			ids = append(ids, u.Uid)
+		}
+	}
+	return ids
+}
+
 // unprivileged returns the user that dnsmasq becomes, and that user's group.
 func unprivileged() (name, group string, err error) {
-	for _, name = range []string{"dnsmasq", "nobody"} {
+	for _, name = range users {
 		var u *user.User
 		if u, err = user.Lookup(name); err != nil {
 			continue

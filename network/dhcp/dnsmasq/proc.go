@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -180,7 +182,7 @@ func (s *Servers) running() ([]*proc, error) {
 		}
 		// It may have ended, and another have got its number, before it
 		// was opened.
-		if again, ok := confOf(pid); !ok || again != conf {
+		if again, ok := confOf(pid); !ok || again != conf || !s.trusts(pid, conf) {
 			p.close()
 			continue
 		}
@@ -201,6 +203,44 @@ func confOf(pid int) (conf string, ok bool) {
 		return "", false
 	}
 	return strings.CutPrefix(string(args[1]), "--conf-file=")
+}
+
+// trusts reports whether it was us who started the process pid with a
+// configuration of ours. Any user of the host can start one that looks the
+// same, to have the real one stopped, or theirs taken for it.
+func (s *Servers) trusts(pid int, conf string) bool {
+	uid := userOf(pid)
+	if slices.Contains(s.uids, uid) {
+		return true
+	}
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) { // raw.dnsmasq may name another
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "user="); ok {
+			if u, err := user.Lookup(name); err == nil && u.Uid == uid {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// userOf returns the real user id of a process, or nothing when it has ended;
+// see proc_pid_status(5). The owner of /proc/PID is another for programs that
+// are set-user-id.
+func userOf(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "Uid:" {
+			return f[1]
+		}
+	}
+	return ""
 }
 
 func readPID(path string) (int, error) {

@@ -17,8 +17,9 @@ import (
 
 // Do carries out operations. One that fails does not keep the others from
 // being tried, except that nothing more is done on a link that could not be
-// made, and that the addresses of a link stay when a new one could not be
-// added. The errors are joined; each names the network and the command.
+// made, nor to a port that could not be marked as ours, and that the addresses
+// of a link stay when a new one could not be added. The errors are joined; each
+// names the network and the command.
 func (h *Host) Do(ctx context.Context, ops []link.Op) error {
 	defer h.settle()
 	_, err := h.do(ctx, ops)
@@ -28,12 +29,12 @@ func (h *Host) Do(ctx context.Context, ops []link.Op) error {
 // do is Do that counts what succeeded.
 func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 	var errs []error
-	unmade, unaddressed := map[string]bool{}, map[string]bool{}
+	unmade, unaddressed, unmarked := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, op := range ops {
 		if err := ctx.Err(); err != nil {
 			return done, errors.Join(append(errs, err)...)
 		}
-		if unmade[op.Dev] || op.Verb == link.DelAddr && unaddressed[op.Dev] {
+		if unmade[op.Dev] || unmarked[op.Port] || op.Verb == link.DelAddr && unaddressed[op.Dev] {
 			continue
 		}
 		h.log.LogAttrs(ctx, slog.LevelDebug, "link op", slog.String("network", op.Network), slog.String("op", op.String()))
@@ -46,6 +47,7 @@ func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 			}
 			unmade[op.Dev] = unmade[op.Dev] || op.Verb == link.AddLink
 			unaddressed[op.Dev] = unaddressed[op.Dev] || op.Verb == link.AddAddr
+			unmarked[op.Port] = unmarked[op.Port] || op.Verb == link.MarkPort
 			continue
 		}
 		done++
