@@ -12,8 +12,8 @@ type BGP struct {
 	ListenError string    `json:"listen_error" yaml:"listen_error"` // why not, while it is retried
 	Since       time.Time `json:"since,omitzero" yaml:"since,omitempty"`
 	RestartTime int       `json:"restart_time" yaml:"restart_time"` // seconds
-	// Waiting says what the first sessions wait for after a start; empty once
-	// they have begun.
+	// Waiting says what the speaker lacks to run, or what the first sessions
+	// wait for after a start; empty once they have begun.
 	Waiting  string      `json:"waiting" yaml:"waiting"`
 	Counters BGPCounters `json:"counters" yaml:"counters"`
 }
@@ -66,7 +66,8 @@ type BGPFamily struct {
 // A BGPRestart is the state of graceful restart on a session (RFC 4724).
 type BGPRestart struct {
 	Negotiated      bool `json:"negotiated" yaml:"negotiated"`
-	PeerRestartTime int  `json:"peer_restart_time" yaml:"peer_restart_time"` // seconds
+	RestartTime     int  `json:"restart_time" yaml:"restart_time"`           // how long the peer was asked to keep our routes, in seconds
+	PeerRestartTime int  `json:"peer_restart_time" yaml:"peer_restart_time"` // how long we were asked to keep the peer's, in seconds
 	LocalRestarting bool `json:"local_restarting" yaml:"local_restarting"`
 	PeerRestarting  bool `json:"peer_restarting" yaml:"peer_restarting"`
 }

@@ -63,9 +63,10 @@ func (a *app) bgpPeers() *cobra.Command {
 		Use: "peers", Short: "List the peers and their sessions", Args: exactly(0),
 		Long: `List the peers and their sessions.
 
-FAMILIES are those that both sides agreed on. RESTART tells whether the peer
-keeps our routes while the daemon restarts, and for how long. DESIRED counts the
-prefixes that the peer should have, ADVERTISED those that it was sent.`,
+FAMILIES are those that both sides agreed on. RESTART is "ready" when the peer
+keeps our routes while the daemon restarts, and says for how long. DESIRED
+counts the prefixes that the peer should have, ADVERTISED those that it was
+sent.`,
 	}
 	format := addFormat(cmd, formats...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -99,20 +100,19 @@ func (a *app) peerRow(p api.BGPPeer) []string {
 		since = a.ago(p.Since)
 	}
 	return []string{
-		p.Address, strconv.FormatUint(uint64(p.ASN), 10), p.State, since, strings.Join(families, " "), restart(p.Restart),
+		p.Address, strconv.FormatUint(uint64(p.ASN), 10), p.State, since, strings.Join(families, " "), restart(p),
 		strconv.Itoa(desired), strconv.Itoa(advertised), strings.Join(p.Networks, " "), lastError(p),
 	}
 }
 
-// restart says in a word or two how graceful restart stands with a peer.
-func restart(r api.BGPRestart) string {
+// restart says in a word or two whether a peer keeps our routes while the
+// daemon restarts, once that is known.
+func restart(p api.BGPPeer) string {
 	switch {
-	case r.PeerRestarting:
-		return "peer restarting"
-	case r.LocalRestarting:
-		return "restarting"
-	case r.Negotiated:
-		return fmt.Sprintf("ready (%ds)", r.PeerRestartTime)
+	case p.State != "established":
+		return ""
+	case p.Restart.Negotiated:
+		return fmt.Sprintf("ready (%ds)", p.Restart.RestartTime)
 	}
 	return "no"
 }

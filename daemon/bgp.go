@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,14 +68,27 @@ func (d *Daemon) getBGP(r *http.Request) (reply, error) {
 	switch {
 	case host.Silent != "":
 		out.Waiting = host.Silent
-	case !st.Running && len(host.Named) == 0 && len(host.BGP.Listen) > 0:
-		out.Waiting = "no network names a peer"
+	case len(host.BGP.Listen) == 0:
+		out.Waiting = unset(cfg)
+	case !st.Running && len(host.Named) == 0:
+		out.Waiting = "a network that names a peer"
 	}
 	for _, a := range st.Listening {
 		out.Listening = append(out.Listening, a.String())
 	}
 	out.Counters, err = d.bgpCounters(r, host)
 	return reply{revision: host.Revision, metadata: out}, err
+}
+
+// unset lists the keys that the speaker needs and does not have.
+func unset(server map[string]string) string {
+	var lacks []string
+	for _, k := range []string{"core.bgp_asn", "core.bgp_address"} {
+		if server[k] == "" {
+			lacks = append(lacks, k)
+		}
+	}
+	return strings.Join(lacks, " and ")
 }
 
 func (d *Daemon) bgpCounters(r *http.Request, host *network.Host) (api.BGPCounters, error) {
@@ -177,15 +191,20 @@ func (d *Daemon) peers(r *http.Request) ([]api.BGPPeer, int64, error) {
 		return nil, 0, err
 	}
 	out := []api.BGPPeer{}
-	for i, p := range host.BGP.Peers {
+	for _, n := range host.Named {
+		p := n.Peer
 		s := bgp.Session{Peer: p, State: bgp.Idle, LastError: d.start.why()}
-		if host.Silent != "" {
-			s.LastError = "the speaker does not run: " + host.Silent
+		if host.BGP.ASN == 0 {
+			s.LastError = silence(host)
 		}
 		if j, ok := slices.BinarySearchFunc(sessions, p.Addr, func(s bgp.Session, a netip.Addr) int { return s.Peer.Addr.Compare(a) }); ok {
 			s = sessions[j]
 		}
-		out = append(out, peerOf(p, s, host.Named[i].Networks))
+		peer := peerOf(p, s, n.Networks)
+		if s.Restart.Negotiated {
+			peer.Restart.RestartTime = int(host.BGP.RestartTime / time.Second)
+		}
+		out = append(out, peer)
 	}
 	return out, host.Revision, nil
 }

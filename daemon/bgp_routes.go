@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -59,15 +60,21 @@ func (d *Daemon) wire(ctx context.Context) (wire, error) {
 func (w wire) route(host *network.Host, e network.Export) api.BGPRoute {
 	rt := routeOf(e)
 	if host.BGP.ASN == 0 && rt.State == api.RouteAnnounced {
-		rt.State, rt.Reason = api.RouteHeld, "the speaker does not run: set core.bgp_asn and core.bgp_address"
-		if host.Silent != "" {
-			rt.Reason = "the speaker does not run: " + host.Silent
-		}
+		rt.State, rt.Reason = api.RouteHeld, silence(host)
 	}
 	for _, a := range e.Peers.Addrs() {
 		rt.Peers = append(rt.Peers, routePeer(e, a, w.sent[a], w.sessions[a]))
 	}
 	return rt
+}
+
+// silence says why the speaker of a host does not run.
+func silence(host *network.Host) string {
+	why := host.Silent
+	if host.RouterID.IsValid() {
+		why = "its router id is being chosen"
+	}
+	return "the speaker does not run: " + cmp.Or(why, "set core.bgp_asn and core.bgp_address")
 }
 
 func routeOf(e network.Export) api.BGPRoute {

@@ -84,9 +84,10 @@ type Export struct {
 // An Owner is what a prefix is exported for.
 type Owner struct{ Network, Key string }
 
-// A Named is a peer and the networks that name it.
+// A Named is a peer and the networks that name it, whether the speaker runs or
+// not.
 type Named struct {
-	Addr     netip.Addr
+	Peer     bgp.Peer
 	Networks []string // sorted
 }
 

@@ -64,8 +64,9 @@ func notUp(l link.Link, o *Observed) string {
 // speaker completes h.BGP: who we are and whom we talk to.
 func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
 	for _, p := range peers {
-		h.Named = append(h.Named, Named{p.Address, p.networks})
+		h.Named = append(h.Named, Named{session(p.Peer, s, o), p.networks})
 	}
+	h.BGP.RestartTime = s.RestartTime
 	if s.BGPASN == 0 || s.BGPAddress.Port() == 0 {
 		h.BGP.Paths = nil
 		return
@@ -78,9 +79,8 @@ func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
 		h.Firewall.BGP = b
 	}
 	h.BGP.Listen = listen(s.BGPAddress)
-	h.BGP.RestartTime = s.RestartTime
-	for _, p := range peers {
-		h.BGP.Peers = append(h.BGP.Peers, session(p.Peer, s, o))
+	for _, n := range h.Named {
+		h.BGP.Peers = append(h.BGP.Peers, n.Peer)
 	}
 	h.BGP.RouterID = routerID(s)
 	if !h.BGP.RouterID.IsValid() {
@@ -92,10 +92,10 @@ func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
 	h.BGP.ASN = s.BGPASN
 }
 
-// listen returns the sockets for core.bgp_address; all addresses means one
-// socket for each family.
+// listen returns the sockets for core.bgp_address; no address means all of
+// them, with one socket for each family.
 func listen(a netip.AddrPort) []netip.AddrPort {
-	if a.Addr().IsValid() && !a.Addr().IsUnspecified() {
+	if a.Addr().IsValid() {
 		return []netip.AddrPort{a}
 	}
 	return []netip.AddrPort{
