@@ -9,6 +9,8 @@ import (
 	"netctl/config"
 )
 
+//go:generate env UPDATE=1 go test -count=1 -run "Reference|OpenAPI" .
+
 // A route is one entry of the API. The OpenAPI document is made from it, and
 // the tests hold every request and answer to that.
 type route struct {
