@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,11 @@ func (a *app) monitor() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "monitor", Short: "Show what happens as it happens", Args: exactly(0),
 		Long: `Show the events of the daemon until it stops or Ctrl-C is pressed: what was
-changed (lifecycle), and what the daemon logs (logging).`,
+changed (lifecycle), and what the daemon logs (logging), from --loglevel up.
+The level "debug" tells every single operation on the host and every BGP
+message.`,
 	}
+
 	known := []string{api.EventLifecycle, api.EventLogging, api.EventOperation}
 	cmd.Flags().StringSliceVar(&types, "type", nil, "types of events to show (default all)")
 	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) { return known, noFiles }
@@ -30,10 +34,11 @@ changed (lifecycle), and what the daemon logs (logging).`,
 		panic(err) // the flag was added above
 	}
 	format := addFormat(cmd, "yaml", "json")
+	least := addChoice(cmd, "loglevel", "", "least level of what is logged", "info", logLevels...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt)
 		defer stop()
-		err := a.follow(ctx, types, *format)
+		err := a.follow(ctx, types, *least, *format)
 		if errors.Is(err, context.Canceled) {
 			return nil // as it was asked to
 		}
@@ -42,8 +47,12 @@ changed (lifecycle), and what the daemon logs (logging).`,
 	return cmd
 }
 
-// follow prints events until the stream or ctx ends.
-func (a *app) follow(ctx context.Context, types []string, format string) error {
+// logLevels are the levels of what the daemon logs, the least first.
+var logLevels = []string{"debug", "info", "warning", "error"}
+
+// follow prints events until the stream or ctx ends. What is logged is left out
+// below the least level.
+func (a *app) follow(ctx context.Context, types []string, least, format string) error {
 	stream, err := a.client().Events(ctx, types...)
 	if err != nil {
 		return err
@@ -57,10 +66,20 @@ func (a *app) follow(ctx context.Context, types []string, format string) error {
 		if err != nil {
 			return err
 		}
+		if tooLow(event, least) {
+			continue
+		}
 		if err := a.event(format, event); err != nil {
 			return err
 		}
 	}
+}
+
+// tooLow reports whether an event is something logged below a level.
+func tooLow(e api.Event, least string) bool {
+	var body api.EventLoggingBody
+	return e.Type == api.EventLogging && json.Unmarshal(e.Metadata, &body) == nil &&
+		slices.Index(logLevels, body.Level) < slices.Index(logLevels, least)
 }
 
 // event prints an event: JSON on a line of its own, or a YAML document.

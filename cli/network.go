@@ -264,17 +264,22 @@ func (a *app) networkDelete() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := a.client()
 			var last int64
+			var failed error
 			for _, name := range args {
 				rev, err := c.DeleteNetwork(cmd.Context(), name, "")
 				if err != nil {
-					return err
+					failed = err
+					break
 				}
 				if err := a.say("Network %s deleted", name); err != nil {
 					return err
 				}
 				last = max(last, rev)
 			}
-			return a.applied(cmd.Context(), c, last)
+			if err := a.applied(cmd.Context(), c, last); failed == nil {
+				return err
+			}
+			return failed
 		},
 		ValidArgsFunction: a.completeNetworks,
 	})

@@ -41,12 +41,18 @@ func (c *choice) Set(s string) error {
 // addFormat gives cmd the flag --format with the given values, of which the
 // first is the default, and returns where the chosen one will be.
 func addFormat(cmd *cobra.Command, values ...string) *string {
-	c := &choice{values[0], values}
-	cmd.Flags().VarP(c, "format", "f", "form of the output")
+	return addChoice(cmd, "format", "f", "form of the output", values[0], values...)
+}
+
+// addChoice gives cmd a flag that has one of the given values, and returns
+// where the chosen one will be.
+func addChoice(cmd *cobra.Command, name, short, usage, value string, values ...string) *string {
+	c := &choice{value, values}
+	cmd.Flags().VarP(c, name, short, usage)
 	complete := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return values, cobra.ShellCompDirectiveNoFileComp
 	}
-	if err := cmd.RegisterFlagCompletionFunc("format", complete); err != nil {
+	if err := cmd.RegisterFlagCompletionFunc(name, complete); err != nil {
 		panic(err) // the flag was added above
 	}
 	return &c.value

@@ -71,7 +71,7 @@ var peerKeys = []entry[Bridge]{
 	named(Key{
 		Name: "bgp.peers.NAME.holdtime", Default: "180",
 		Doc:    "How long a silent peer is taken to be alive.",
-		Detail: "0 for ever, or from 9 to 65535. The smaller of ours and the peer's applies.",
+		Detail: "0 for ever, or from 9 to 65535. The smaller of ours and the peer's applies. The two are agreed when a session begins: a change takes effect with the next one, see `netctl bgp reset`.",
 	}, holdTime, func(b *Bridge, name string) *time.Duration { return &b.peer(name).HoldTime }),
 	named(Key{
 		Name: "bgp.peers.NAME.port", Default: fmt.Sprint(BGPPort),
@@ -97,7 +97,8 @@ var peerKeys = []entry[Bridge]{
 	}, integer[uint8]("integer", 1, 255), func(b *Bridge, name string) *uint8 { return &b.peer(name).TTLSecurity }),
 	named(Key{
 		Name: "bgp.peers.NAME.passive", Default: "false",
-		Doc: "Wait for the peer to connect.",
+		Doc:    "Wait for the peer to connect.",
+		Detail: "A change takes effect with the next session.",
 	}, boolean, func(b *Bridge, name string) *bool { return &b.peer(name).Passive }),
 }
 
@@ -128,16 +129,17 @@ var bridgeKeys = []entry[Bridge]{
 	}, interfaces, func(b *Bridge) *[]string { return &b.External }),
 	field(Key{
 		Name: "dns.domain", Default: "netctl",
-		Doc: "Domain that is announced to clients and that their names are in.",
+		Doc:    "Domain that is announced to clients and that their names are in.",
+		Detail: "Not with `dns.mode=none`.",
 	}, dnsName, func(b *Bridge) *string { return &b.Domain }),
 	field(Key{
 		Name: "dns.mode", Default: "managed",
 		Doc:    "Which names the DNS server of the bridge knows.",
-		Detail: "`managed`: the names that are configured; `dynamic`: also those that clients send with DHCP; `none`: there is no DNS server.",
+		Detail: "`managed` and `dynamic` are the same as long as netctl knows no instances: the names that clients send with DHCP, and those that `raw.dnsmasq` adds. `none`: there is no DNS server.",
 	}, oneOf("managed", "dynamic", "none"), func(b *Bridge) *string { return &b.DNSMode }),
 	field(Key{
 		Name:       "dns.search",
-		DefaultDoc: "the value of `dns.domain`",
+		DefaultDoc: "the value of `dns.domain`, or none with `dns.mode=none`",
 		Doc:        "Domains in which clients search for names.",
 	}, list(dnsName, "list of DNS names"), func(b *Bridge) *[]string { return &b.Search }),
 }
@@ -158,7 +160,8 @@ func dhcpKeys(n int) []entry[Bridge] {
 	keys := []entry[Bridge]{
 		field(Key{
 			Name: fmt.Sprintf("ipv%d.dhcp", n), Default: "true",
-			Doc: [...]string{4: "Give clients addresses over DHCP.", 6: "Send router advertisements and answer DHCPv6."}[n],
+			Doc:    [...]string{4: "Give clients addresses over DHCP.", 6: "Answer DHCPv6: with addresses when `ipv6.dhcp.stateful` is set, else with the DNS server and its domains only."}[n],
+			Detail: [...]string{4: "", 6: "Router advertisements are sent in a subnet of length 64 or less even when this is false; with `ipv6.routing=false` they name no gateway."}[n],
 		}, boolean, func(b *Bridge) *bool { return &b.family(n).DHCP }),
 		field(Key{
 			Name: fmt.Sprintf("ipv%d.dhcp.expiry", n), Default: "1h",
@@ -191,11 +194,13 @@ func trafficKeys(n int) []entry[Bridge] {
 	return []entry[Bridge]{
 		field(Key{
 			Name: key("firewall"), Default: "true",
-			Doc: "Add the firewall rules that the network needs.",
+			Doc:    "Add the firewall rules that the network needs.",
+			Detail: "They let DHCP, DNS and ICMP in from the bridge, and traffic through it. Other firewalls of the host are not touched and still apply: what one of them drops, no rule of ours lets pass.",
 		}, boolean, func(b *Bridge) *bool { return &b.family(n).Firewall }),
 		field(Key{
 			Name: key("routing"), Default: "true",
-			Doc: "Route traffic in and out of the bridge.",
+			Doc:    "Route traffic in and out of the bridge.",
+			Detail: "With `false` what would be routed is dropped, and clients are told no gateway. What the network exports over BGP stays as it is.",
 		}, boolean, func(b *Bridge) *bool { return &b.family(n).Routing }),
 		field(Key{
 			Name: key("nat"), Default: "false", DefaultDoc: "false, or true when the address is chosen by `auto`",

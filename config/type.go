@@ -72,7 +72,21 @@ func parseNumber(s string) (uint64, error) {
 
 // asn is a four-octet AS number (RFC 6793); 0 is reserved by RFC 7607 and the
 // last by RFC 7300.
-var asn = integer[uint32]("AS number", 1, math.MaxUint32-1)
+var asn = func() Type[uint32] {
+	t := integer[uint32]("AS number", 1, math.MaxUint32-1)
+	number := t.Parse
+	t.Parse = func(s string) (uint32, error) {
+		n, err := number(s)
+		if n == asTrans {
+			return 0, errors.New("reserved: it stands for AS numbers that do not fit into two octets")
+		}
+		return n, err
+	}
+	return t
+}()
+
+// asTrans is AS_TRANS (RFC 6793 section 9).
+const asTrans = 23456
 
 // seconds accepts a number of seconds from low to high.
 func seconds(low, high uint16) Type[time.Duration] {

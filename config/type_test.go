@@ -52,6 +52,7 @@ func TestTypes(t *testing.T) {
 		0x10 ! not a number from 1 to 4294967294
 		1_000 ! not a number from 1 to 4294967294
 		1.10 ! not a number from 1 to 4294967294
+		23456 ! reserved: it stands for AS numbers that do not fit into two octets
 	`))
 	t.Run("hold time", parses(holdTime, `
 		0 => 0s

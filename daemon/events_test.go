@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"encoding/json"
+	"net/netip"
+	"slices"
 	"testing"
 
 	"netctl/api"
+	"netctl/bgp"
 )
 
 // What the daemon logs, listeners of logging events see, at every level.
@@ -37,5 +40,54 @@ func TestLoggingEvents(t *testing.T) {
 			}
 			return
 		}
+	}
+}
+
+// A session that is up, and what is wrong with one that is not, are told once;
+// the states between are for those who look closer.
+func TestSessionsAreLogged(t *testing.T) {
+	b := newBench(t)
+	events, err := b.Events(t.Context(), api.EventLogging)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	want := []struct {
+		state bgp.State
+		err   string
+		level string
+	}{
+		{bgp.Active, "", "debug"},
+		{bgp.Established, "", "info"},
+		{bgp.Idle, "hold time expired", "warning"},
+		{bgp.Active, "hold time expired", "debug"},
+		{bgp.OpenSent, "hold time expired", "debug"},
+		{bgp.Idle, "connection refused", "warning"},
+		{bgp.Established, "", "info"},
+		{bgp.Idle, "connection refused", "warning"},
+	}
+	for _, w := range want {
+		b.speaker.events <- bgp.Event{Peer: netip.MustParseAddr("192.0.2.1"), State: w.state, Error: w.err}
+	}
+	var have []string
+	for len(have) < len(want) {
+		e, err := events.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body api.EventLoggingBody
+		if err := json.Unmarshal(e.Metadata, &body); err != nil {
+			t.Fatal(err)
+		}
+		if body.Message == "session changed" {
+			have = append(have, body.Level)
+		}
+	}
+	var levels []string
+	for _, w := range want {
+		levels = append(levels, w.level)
+	}
+	if !slices.Equal(have, levels) {
+		t.Errorf("logged at %v, want %v", have, levels)
 	}
 }

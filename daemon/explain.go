@@ -39,12 +39,14 @@ func (d *Daemon) getExplanation(r *http.Request) (reply, error) {
 			Network: x.Network, Key: x.Key, Prefix: x.Prefix.String(), Exported: x.Exported, Rule: x.Rule,
 		})
 	}
-	export := exportOf(host, reasons)
-	if export == nil {
-		out.Summary = unannounced(query, reasons)
-		if len(reasons) > 0 {
-			out.Prefix = reasons[0].Prefix.String()
-		}
+	whole := slices.DeleteFunc(slices.Clone(reasons), func(x network.Reason) bool { return x.Prefix.Bits() > q.Bits() })
+	export := exportOf(host, whole)
+	switch {
+	case len(whole) == 0:
+		out.Summary = inside(query, reasons)
+		return reply{metadata: out}, nil
+	case export == nil:
+		out.Summary, out.Prefix = unannounced(whole[0]), whole[0].Prefix.String()
 		return reply{metadata: out}, nil
 	}
 	w, err := d.wire(r.Context())
@@ -59,7 +61,7 @@ func (d *Daemon) getExplanation(r *http.Request) (reply, error) {
 			out.NextHop = append(out.NextHop, api.BGPNextHopRule{Peer: p.Addr.String(), NextHop: addrText(hop), Why: why})
 		}
 	}
-	out.Summary = announced(rt, reasons)
+	out.Summary = announced(rt, whole)
 	return reply{metadata: out}, nil
 }
 
@@ -86,14 +88,27 @@ func exportOf(h *network.Host, reasons []network.Reason) *network.Export {
 	return nil
 }
 
-// unannounced says why nothing is announced for a query.
-func unannounced(query string, reasons []network.Reason) string {
+// inside says of a query that no network has as a whole what there is in it.
+func inside(query string, reasons []network.Reason) string {
 	if len(reasons) == 0 {
 		return fmt.Sprintf("no network has %s: neither as a subnet or translated address, nor in ipv4.routes or ipv6.routes", query)
 	}
-	r := reasons[0]
+	var parts []string
+	for _, r := range reasons {
+		if p := r.Prefix.String(); !slices.Contains(parts, p) {
+			parts = append(parts, p)
+		}
+	}
+	return fmt.Sprintf("no network has all of %s; in it there is %s", query, strings.Join(parts, ", "))
+}
+
+// unannounced says why a prefix that a network has is not announced.
+func unannounced(r network.Reason) string {
 	return fmt.Sprintf("%s of network %s is not announced: %s", r.Prefix, r.Network, r.Rule)
 }
+
+// maxLacks is how many peers a summary names that lack a route.
+const maxLacks = 3
 
 // announced says in a sentence how a route stands.
 func announced(rt api.BGPRoute, reasons []network.Reason) string {
@@ -115,6 +130,9 @@ func announced(rt api.BGPRoute, reasons []network.Reason) string {
 		if !p.Sent {
 			lacks = append(lacks, fmt.Sprintf("not sent to %s: %s", p.Address, p.Reason))
 		}
+	}
+	if n := len(lacks); n > maxLacks {
+		return fmt.Sprintf("%s is announced (%s), but not sent to %d of %d peers", rt.Prefix, rule, n, len(rt.Peers))
 	}
 	if len(lacks) > 0 {
 		return fmt.Sprintf("%s is announced (%s), but %s", rt.Prefix, rule, strings.Join(lacks, "; "))

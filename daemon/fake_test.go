@@ -124,6 +124,7 @@ type fakeSpeaker struct {
 	text    string
 	reset   []netip.Addr
 	broken  error
+	events  chan bgp.Event
 }
 
 func (f *fakeSpeaker) Apply(_ context.Context, c bgp.Config) error {
@@ -179,7 +180,17 @@ func (f *fakeSpeaker) Reset(_ context.Context, a netip.Addr) error {
 
 func (f *fakeSpeaker) Watch(ctx context.Context) <-chan bgp.Event {
 	ch := make(chan bgp.Event)
-	go func() { <-ctx.Done(); close(ch) }()
+	go func() {
+		defer close(ch)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case e := <-f.events:
+				ch <- e
+			}
+		}
+	}()
 	return ch
 }
 
@@ -207,7 +218,7 @@ type bench struct {
 // newBench starts a daemon and waits until it is ready.
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), host: &fakeHost{changed: make(chan struct{}, 1)}, speaker: &fakeSpeaker{}}
+	b := &bench{t: t, dir: t.TempDir(), host: &fakeHost{changed: make(chan struct{}, 1)}, speaker: &fakeSpeaker{events: make(chan bgp.Event)}}
 	b.begin()
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -211,16 +212,24 @@ func (d *Daemon) watchHost(ctx context.Context) error {
 	}
 }
 
-// watchSessions tells operators what becomes of sessions.
+// watchSessions tells operators what becomes of sessions: when one is up, and
+// once what is wrong with one that is not. The states between are for those who
+// look closer.
 func (d *Daemon) watchSessions(ctx context.Context) error {
+	told := map[netip.Addr]string{} // what is wrong with each peer
 	for e := range d.parts.Speaker.Watch(ctx) {
 		attrs := []any{"peer", e.Peer, "state", string(e.State)}
-		level := slog.LevelInfo
+		level := slog.LevelDebug
 		if e.Error != "" {
-			attrs, level = append(attrs, "err", e.Error), slog.LevelWarn
+			attrs = append(attrs, "err", e.Error)
 		}
-		if e.State != bgp.Established && e.Error == "" {
-			level = slog.LevelDebug
+		switch {
+		case e.State == bgp.Established:
+			level = slog.LevelInfo
+			delete(told, e.Peer)
+		case e.Error != "" && e.Error != told[e.Peer]:
+			level = slog.LevelWarn
+			told[e.Peer] = e.Error
 		}
 		d.log.Log(ctx, level, "session changed", attrs...)
 		d.hub.send("lifecycle", sessionEvent(e))

@@ -110,7 +110,7 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 		parts[i] = n.part(member)
 	}
 	peers, peerErr := mergePeers(parts)
-	if err := errors.Join(checkOverlaps(parts), peerErr, mergeExports(h, parts)); err != nil {
+	if err := errors.Join(checkOverlaps(parts), checkPorts(parts), peerErr, mergeExports(h, parts)); err != nil {
 		return nil, err
 	}
 	for _, p := range parts {
@@ -124,6 +124,27 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 	gate(h, o)
 	speaker(h, s.Servers[member], peers, o)
 	return h, nil
+}
+
+// checkPorts reports interfaces that two networks want as a port, and networks
+// that want the bridge of one.
+func checkPorts(parts []*part) error {
+	const key = "bridge.external_interfaces"
+	var errs []error
+	taken := map[string]string{} // what each interface is taken by
+	for _, p := range parts {
+		taken[p.link.Name] = fmt.Sprintf("network %q, whose bridge that is", p.link.Name)
+	}
+	for _, p := range parts {
+		for _, i := range p.link.Ports {
+			if other := taken[i]; other != "" {
+				errs = append(errs, &ConflictError{p.link.Network, key, i, other})
+				continue
+			}
+			taken[i] = fmt.Sprintf("%s of network %q", key, p.link.Network)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // hostSysctls returns what the whole host needs to route for the networks.

@@ -75,11 +75,11 @@ func (s *Speaker) setState(p *peer, state bgp.State, why string) {
 	switch {
 	case state == bgp.Established:
 		p.err = ""
-		s.log.Info("session up", "peer", p.want.Addr)
+		s.log.Debug("session up", "peer", p.want.Addr)
 	case was == bgp.Established:
 		p.flaps++
 		p.err, e.Error = why, why
-		s.log.Info("session down", "peer", p.want.Addr, "err", why)
+		s.log.Debug("session down", "peer", p.want.Addr, "err", why)
 	default:
 		e.Error = p.err
 	}

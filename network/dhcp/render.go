@@ -51,6 +51,7 @@ func Render(s Service, f Files) (string, error) {
 	c.name("group", f.Group)
 	c.line("group=" + f.Group)
 	c.dns(s)
+	c.search(s)
 	if s.V4.Address.IsValid() && s.V4.DHCP || s.V6.mode() > modeRA {
 		c.line("dhcp-authoritative")
 		c.line("dhcp-no-override")
@@ -109,6 +110,11 @@ func (c *conf) dns(s Service) {
 		c.line("local=/" + s.Domain + "/")
 		c.line("interface-name=_gateway." + s.Domain + "," + s.Network)
 	}
+}
+
+// search checks the domains that clients are told to search, which a bridge
+// without a DNS server may have too: others may serve them.
+func (c *conf) search(s Service) {
 	for _, d := range s.Search {
 		c.name("dns.search", d)
 	}
@@ -131,7 +137,7 @@ func (c *conf) v4(s Service) {
 	if s.MTU != 0 && s.MTU != 1500 {
 		c.line("dhcp-option-force=option:mtu,%d", s.MTU)
 	}
-	if s.dns() && len(s.Search) > 0 {
+	if len(s.Search) > 0 {
 		c.line("dhcp-option-force=option:domain-search,%s", strings.Join(s.Search, ","))
 	}
 }
@@ -158,7 +164,7 @@ func (c *conf) v6(s Service) {
 	if s.V6.NoRouter {
 		c.line("ra-param=%s,0,0", s.Network)
 	}
-	if s.dns() && len(s.Search) > 0 {
+	if len(s.Search) > 0 {
 		c.line("dhcp-option=option6:domain-search,%s", strings.Join(s.Search, ","))
 	}
 }
