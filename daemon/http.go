@@ -11,7 +11,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,9 +51,12 @@ type handler func(*http.Request) (reply, error)
 func (d *Daemon) router() http.Handler {
 	m := mux.NewRouter().UseEncodedPath()
 	for _, r := range d.routes() {
-		h := r.raw
+		h, handle := r.raw, r.handle
+		if r.method != http.MethodGet && !slices.Contains(strings.Fields(r.query), "dry-run") {
+			handle = unrehearsed(handle)
+		}
 		if h == nil {
-			h = d.envelope(r.handle, !r.patient, cmp.Or(r.limit, maxBody))
+			h = d.envelope(handle, !r.patient, cmp.Or(r.limit, maxBody))
 		}
 		m.HandleFunc(r.path, h).Methods(r.method)
 	}
@@ -88,7 +93,14 @@ func (d *Daemon) envelope(h handler, timed bool, limit int64) http.HandlerFunc {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		start := time.Now()
-		rep, err := h(r)
+		var rep reply
+		// What is not understood would be passed over, a dry run among it.
+		_, err := url.ParseQuery(r.URL.RawQuery)
+		if err == nil {
+			rep, err = h(r)
+		} else {
+			err = api.Errorf(api.Invalid, "query: %w", err)
+		}
 		if err != nil {
 			e := d.explain(r, err)
 			d.metrics.request(r, api.HTTPStatus[e.Code], start)
@@ -114,6 +126,9 @@ func (d *Daemon) explain(r *http.Request, err error) *api.Error {
 	}
 	if e, ok := classify(err); ok {
 		return e
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return &api.Error{Code: api.Timeout, Message: "the client did not wait for the answer", Err: err}
 	}
 	id := d.requestID.Add(1)
 	d.log.Error("request failed", "request", id, "method", r.Method, "path", r.URL.Path, "err", err)

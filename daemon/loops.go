@@ -171,7 +171,12 @@ func (d *Daemon) watchStore(ctx context.Context) error {
 		d.poke()
 		ch, err := d.store.Watch(ctx, objs.Revision())
 		if err != nil {
-			continue // compacted meanwhile
+			d.log.Log(ctx, slog.LevelDebug, "store cannot be watched", "err", err)
+			select { // compacted meanwhile, or the disk is in trouble
+			case <-time.After(minRetry):
+			case <-ctx.Done():
+			}
+			continue
 		}
 		for range ch {
 			d.poke()

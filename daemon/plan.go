@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"netctl/api"
 	"netctl/bgp"
@@ -29,10 +30,21 @@ func (d *Daemon) write(r *http.Request, fn func(*db.Tx) error, event api.EventLi
 	return rep, nil
 }
 
-// dryRun reports whether a write should only be rehearsed.
+// dryRun reports whether a write should only be rehearsed: in case of doubt it
+// should.
 func dryRun(r *http.Request) bool {
-	dry := r.URL.Query().Get("dry-run")
-	return dry != "" && dry != "0"
+	return slices.ContainsFunc(r.URL.Query()["dry-run"], func(dry string) bool { return dry != "" && dry != "0" })
+}
+
+// unrehearsed is the handler h of a request that cannot be rehearsed, and is
+// not carried out when somebody thinks that it can.
+func unrehearsed(h handler) handler {
+	return func(r *http.Request) (reply, error) {
+		if dryRun(r) {
+			return reply{}, api.Errorf(api.Invalid, "dry-run: %s %s cannot be rehearsed", r.Method, r.URL.Path)
+		}
+		return h(r)
+	}
 }
 
 // rehearse answers with the plan of the state that fn would lead to.
