@@ -73,6 +73,9 @@ func TestWithdrawBeforeDelete(t *testing.T) {
 		paths = append(paths, len(b.speaker.last().Paths))
 	}
 	b.applied(b.DeleteNetwork(t.Context(), "br0", ""))
+	if !slices.Equal(b.speaker.flushed, []int{0}) {
+		t.Errorf("flushed with %v paths, want once, without any", b.speaker.flushed)
+	}
 	if len(paths) != 1 || paths[0] != 0 || !slices.Equal(b.host.deleted, []string{"br0"}) {
 		t.Errorf("when %v went, the speaker had %v paths", b.host.deleted, paths)
 	}

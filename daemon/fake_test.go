@@ -119,6 +119,7 @@ func (f fakeServices) Leases(string) ([]dhcp.Lease, error) {
 type fakeSpeaker struct {
 	mu      sync.Mutex
 	configs []bgp.Config
+	flushed []int        // paths that there were at each Flush
 	stop    func() error // what Stop does, if anything
 	stopped []bgp.StopMode
 	text    string
@@ -143,7 +144,14 @@ func (f *fakeSpeaker) last() bgp.Config {
 	return f.configs[len(f.configs)-1]
 }
 
-func (f *fakeSpeaker) Flush(context.Context) error { return nil }
+// Flush remembers how many paths there were.
+func (f *fakeSpeaker) Flush(context.Context) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flushed = append(f.flushed, len(f.configs[len(f.configs)-1].Paths))
+	return nil
+}
+
 func (f *fakeSpeaker) Status() bgp.Status {
 	c := f.last()
 	return bgp.Status{Running: c.ASN != 0, ASN: c.ASN, RouterID: c.RouterID, Listening: c.Listen}

@@ -11,6 +11,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -401,11 +402,56 @@ func TestTLS(t *testing.T) {
 	} else if _, ok := errors.AsType[*client.CertificateError](err); !ok {
 		t.Errorf("another server's certificate: %v", err)
 	}
+	// Each connection proves anew that the client has its key.
+	again := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+	for range 2 {
+		transport := &http.Transport{TLSClientConfig: again, DisableKeepAlives: true}
+		r, err := (&http.Client{Transport: transport}).Get(s.url + "/1.0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, r.Body) // a ticket would come before the answer
+		r.Body.Close()
+		if r.TLS.DidResume {
+			t.Error("a connection was resumed")
+		}
+	}
 	plain, err := http.Get("http://" + addr + "/1.0")
 	if err == nil {
 		plain.Body.Close()
 		if plain.StatusCode != http.StatusBadRequest {
 			t.Errorf("plain HTTP: %s", plain.Status)
+		}
+	}
+}
+
+// TestRestrictedReadsNoSecrets asks for a password in several ways.
+func TestRestrictedReadsNoSecrets(t *testing.T) {
+	s := newSite(t)
+	s.applied(s.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{
+		"ipv4.address": "10.1.0.1/24", "ipv6.address": "none",
+		"bgp.peers.x.address": "192.0.2.1", "bgp.peers.x.asn": "65000", "bgp.peers.x.password": "hunter2",
+	}}))
+	k := s.key("reader")
+	if _, err := s.CreateCertificate(t.Context(), trusting("reader", k, true)); err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{k}}
+	reader := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	for path, status := range map[string]int{
+		"/1.0/networks/br0": 200, "/1.0/networks/br0?secrets=1": 403, "/1.0/networks/br0?secrets=0&secrets=1": 403,
+		"/1.0/networks?recursion=1&secrets=1": 403, "/1.0/networks/br0?%73ecrets=1": 403, "/1.0/networks/br0?x=;&secrets=1": 403,
+		"/1.0/networks?recursion=1": 200, "/1.0/plan": 200, "/1.0/bgp/peers?recursion=1": 200,
+		"/internal/testing/bgp": 200, "/1.0/metrics": 200, "/1.0/bgp/explain?prefix=10.1.0.0/24": 200,
+	} {
+		r, err := reader.Get(s.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != status || contains(text, "hunter2") {
+			t.Errorf("%s: %s, want %d; %s, %v", path, r.Status, status, text, err)
 		}
 	}
 }
