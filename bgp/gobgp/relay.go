@@ -215,6 +215,10 @@ func (r *relay) inward(inside io.Writer) {
 		if m.kind() == msgKeepalive {
 			alive = time.Now()
 		}
+		if err := inspect(m); err != nil {
+			r.refuse(err)
+			return
+		}
 		// When GoBGP has hung up, run decides how long to go on reading.
 		_, _ = inside.Write(m)
 	}

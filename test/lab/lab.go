@@ -14,12 +14,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/vishvananda/netns"
 )
 
 // TB is the part of testing.TB that a lab needs.
@@ -155,6 +158,39 @@ func (ns *NS) Forward() {
 // others.
 func (ns *NS) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, "nsenter", append([]string{"--net=/run/netns/" + ns.Full, "--", name}, args...)...)
+}
+
+// Do runs f in the namespace. Sockets that f opens belong to the namespace
+// wherever they are used later; f must not start goroutines that open any.
+func (ns *NS) Do(f func()) {
+	ns.Lab.Helper()
+	if err := ns.do(f); err != nil {
+		ns.Lab.Fatalf("%s: enter: %v", ns.Name, err)
+	}
+}
+
+func (ns *NS) do(f func()) (err error) {
+	there, err := netns.GetFromName(ns.Full)
+	if err != nil {
+		return err
+	}
+	defer there.Close()
+	runtime.LockOSThread()
+	here, err := netns.Get()
+	if err != nil {
+		return err
+	}
+	defer here.Close()
+	if err := netns.Set(there); err != nil {
+		return err
+	}
+	defer func() {
+		if err = netns.Set(here); err == nil {
+			runtime.UnlockOSThread()
+		}
+	}()
+	f()
+	return nil
 }
 
 // Try runs a command in the namespace and returns its standard output.
