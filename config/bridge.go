@@ -152,7 +152,7 @@ func familyKeys(n int) []entry[Bridge] {
 		Name:       fmt.Sprintf("ipv%d.address", n),
 		DefaultDoc: "auto when the network is created, then none",
 		Doc:        fmt.Sprintf("IPv%d address of the bridge, with the length of its subnet.", n),
-		Detail:     fmt.Sprintf("`auto` chooses a free subnet and turns on `ipv%d.nat`; the chosen address takes its place. `none` turns IPv%d off.", n, n),
+		Detail:     fmt.Sprintf("`auto` chooses a free subnet and turns on `ipv%d.nat`; the chosen address takes its place. `none` turns IPv%d off. No interface of the host may have an address in the subnet, other than a /%d.", n, n, map[int]int{4: 32, 6: 128}[n]),
 	}, hostCIDR(n), func(b *Bridge) *netip.Prefix { return &b.family(n).Address })}, keys...)
 }
 

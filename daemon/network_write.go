@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"netctl/api"
@@ -96,6 +97,9 @@ func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[
 	if err := config.BridgeSchema.Validate(cfg); err != nil {
 		return configError("network \""+name+"\"", err)
 	}
+	if err := d.subnetsFree(name, cfg, old); err != nil {
+		return err
+	}
 	global, local := config.BridgeSchema.Split(cfg)
 	if err := tx.Put(networkKey(name), schemaVersion, storedNetwork{typ, e.description, global}); err != nil {
 		return err
@@ -147,6 +151,32 @@ func (d *Daemon) usedPrefixes(tx *db.Tx, name string) []netip.Prefix {
 		}
 	}
 	return append(used, o.Routes...)
+}
+
+// subnetsFree refuses a new subnet that an interface of the host, which is not
+// ours, has an address of its own in: the host would look for the neighbours
+// of that interface, its routers perhaps, behind the bridge. The address of a
+// host alone, as on a loopback interface, harms nobody.
+func (d *Daemon) subnetsFree(name string, cfg, old map[string]string) error {
+	o := d.view.lastObserved()
+	for _, key := range []string{"ipv4.address", "ipv6.address"} {
+		subnet, err := netip.ParsePrefix(cfg[key])
+		if err != nil || cfg[key] == old[key] {
+			continue // none, or as it was
+		}
+		for _, i := range slices.Sorted(maps.Keys(o.Links)) {
+			l := o.Links[i]
+			if _, ours := l.Network(); ours {
+				continue
+			}
+			for _, a := range l.Addrs {
+				if !a.IsSingleIP() && subnet.Contains(a.Addr()) {
+					return api.Errorf(api.Conflict, "network %q: %s=%s conflicts with the address %s of interface %s", name, key, cfg[key], a.Prefix, i)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // putNetworkConfig is PUT /1.0/networks/{name}.

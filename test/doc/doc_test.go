@@ -164,6 +164,18 @@ func TestTroubleshootASession(t *testing.T) {
 	p.run(readPage(p.Lab, "howto/troubleshoot-a-session.md"))
 }
 
+func TestOtherFirewalls(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	guest := p.NS("guest")
+	p.Link(guest, "eth0", p.host, "vguest")
+	guest.Addr("eth0", "198.51.100.10/24")
+	guest.Run("ip", "route", "add", "default", "via", "198.51.100.1")
+	p.router.Run("ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.2")
+	p.shells["router"] = p.shell(p.router)
+	p.run(readPage(p.Lab, "howto/other-firewalls.md"))
+}
+
 // What the page tells operators to look for is what the speaker says.
 func TestSessionErrorsAreReal(t *testing.T) {
 	raw, err := os.ReadFile("../../doc/howto/troubleshoot-a-session.md")
