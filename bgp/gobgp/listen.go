@@ -38,7 +38,9 @@ func (l *listeners) set(ctx context.Context, want []netip.AddrPort) (listening [
 	var errs []string
 	for _, a := range want {
 		if l.open[a] == nil {
-			if err := l.listen(ctx, a); err != nil {
+			if err := l.listen(ctx, a); noSuchFamily(a, err) {
+				continue
+			} else if err != nil {
 				errs = append(errs, err.Error())
 				continue
 			}
@@ -46,6 +48,12 @@ func (l *listeners) set(ctx context.Context, want []netip.AddrPort) (listening [
 		listening = append(listening, a)
 	}
 	return listening, strings.Join(errs, "; ")
+}
+
+// noSuchFamily reports whether a cannot be listened on because it stands for all
+// addresses of a family that this host does not have.
+func noSuchFamily(a netip.AddrPort, err error) bool {
+	return a.Addr() == netip.IPv6Unspecified() && errors.Is(err, syscall.EAFNOSUPPORT)
 }
 
 // listen opens one socket. It needs mu.

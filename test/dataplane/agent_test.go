@@ -122,6 +122,9 @@ func (a *Agent) Apply(w World, _ *struct{}) error {
 	return errors.Join(a.links.Apply(ctx, w.Link), a.filter.Apply(ctx, w.Firewall), a.services.Apply(ctx, w.DHCP))
 }
 
+// Do carries out operations on links, whatever they are.
+func (a *Agent) Do(ops []link.Op, _ *struct{}) error { return a.links.Do(context.Background(), ops) }
+
 // Plan returns what Apply would do.
 func (a *Agent) Plan(w World, out *[]string) error {
 	ctx := context.Background()
