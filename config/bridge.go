@@ -210,7 +210,7 @@ func trafficKeys(n int) []entry[Bridge] {
 		field(Key{
 			Name: key("nat.address"), DefaultDoc: "the address of the outgoing interface",
 			Doc:    "Source address of translated traffic.",
-			Detail: "It is exported over BGP as a host route.",
+			Detail: "It is exported over BGP as a host route. The host need not have it; what is sent there and answers nothing that was translated is dropped then.",
 		}, address(n), func(b *Bridge) *addr { return &b.family(n).NATAddress }),
 		field(Key{
 			Name: key("nat.order"), Default: "before",

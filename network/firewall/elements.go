@@ -32,7 +32,7 @@ func (e Element) Compare(o Element) int {
 // Elements returns all elements of the table, sorted and without duplicates.
 // A network that cannot be realised is left out, and the error names it.
 func (c Config) Elements() ([]Element, error) {
-	es := c.BGP.Elements()
+	es := append(c.BGP.Elements(), c.Translated().Elements()...)
 	var errs []error
 	for _, n := range c.Networks {
 		ne, err := n.Elements()
@@ -55,6 +55,35 @@ func (b *BGP) Elements() []Element {
 	}
 	slices.SortFunc(es, Element.Compare)
 	return slices.Compact(es)
+}
+
+// Translated are the addresses that networks translate to, sorted. Several
+// networks may translate to the same.
+type Translated []netip.Addr
+
+// Translated returns the addresses that the networks of c translate to.
+func (c Config) Translated() Translated {
+	var addrs Translated
+	for _, n := range c.Networks {
+		for _, f := range []Family{n.V4, n.V6} {
+			if f.Subnet.IsValid() && f.NAT && f.NATAddr.IsValid() {
+				addrs = append(addrs, f.NATAddr)
+			}
+		}
+	}
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}
+
+// Elements returns the elements that let nothing be forwarded to the
+// addresses, sorted.
+func (t Translated) Elements() []Element {
+	es := make([]Element, 0, len(t))
+	for _, a := range t {
+		es = append(es, Element{Set: translated + number(a), Key: a.String()})
+	}
+	slices.SortFunc(es, Element.Compare)
+	return es
 }
 
 // Elements returns the elements that belong to one network, sorted. It fails

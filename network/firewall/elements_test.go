@@ -99,6 +99,33 @@ snat6_after { fd42::/64 : 2001:db8::5 }`,
 	}
 }
 
+// Networks may translate to the same address, which is one element.
+func TestTranslated(t *testing.T) {
+	to := func(subnet, a string) Family {
+		return Family{Subnet: prefix(subnet), Routing: true, NAT: true, NATAddr: addr(a)}
+	}
+	off := to("10.9.0.0/24", "192.0.2.9")
+	off.NAT = false
+	c := Config{Networks: []Network{
+		{Name: "br0", V4: to("10.0.0.0/24", "192.0.2.5"), V6: to("fd42::/64", "2001:db8::5")},
+		{Name: "br1", V4: to("10.1.0.0/24", "192.0.2.5")},
+		{Name: "br2", V4: off, V6: Family{NAT: true, NATAddr: addr("2001:db8::9")}},
+	}}
+	want := []Element{{Set: "translated4", Key: "192.0.2.5"}, {Set: "translated6", Key: "2001:db8::5"}}
+	if d := cmp.Diff(want, c.Translated().Elements()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	all, err := c.Elements()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range want {
+		if !slices.Contains(all, e) {
+			t.Errorf("%s is missing", e)
+		}
+	}
+}
+
 func TestBGPElements(t *testing.T) {
 	if es := (*BGP)(nil).Elements(); len(es) != 0 {
 		t.Errorf("without a speaker: %v", es)
@@ -175,6 +202,8 @@ bgp: ip saddr @bgp_peers4 return
 bgp: ip6 saddr @bgp_peers6 return
 bgp: drop
 forward: iifname . oifname @bridged accept
+forward: ip daddr @translated4 drop
+forward: ip6 daddr @translated6 drop
 forward: meta nfproto ipv4 iifname @blocked4 drop
 forward: meta nfproto ipv4 oifname @blocked4 drop
 forward: meta nfproto ipv6 iifname @blocked6 drop

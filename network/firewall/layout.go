@@ -74,6 +74,12 @@ func layout() Layout {
 	// With bridge-nf-call-iptables, frames between the ports of one bridge
 	// pass here too, and nobody routes those.
 	l.add("forward", "iifname . oifname @"+bridged+" accept")
+	// An answer to what was translated has its receiver back by now. All else
+	// to such an address, which the host is sent because it is exported, would
+	// go to and fro between the host and its router until its TTL is used up.
+	for _, f := range families {
+		l.add("forward", fmt.Sprintf("%s daddr @%s%s drop", f.ip, translated, f.n))
+	}
 	for _, f := range families {
 		l.add("forward", f.match("iifname", blocked)+" drop", f.match("oifname", blocked)+" drop")
 	}
@@ -120,6 +126,7 @@ const (
 	inside     = "inside"     // subnets and destinations that are not translated
 	masquerade = "masquerade" // subnets to masquerade
 	snat       = "snat"       // subnets and the addresses to translate to
+	translated = "translated" // the addresses to translate to
 )
 
 // A family is what differs between IPv4 and IPv6 in the layout.
@@ -161,6 +168,7 @@ func (f family) sets() []Set {
 		s = append(s, Set{Name: name + f.n, Key: []string{"ifname"}})
 	}
 	s = append(s, Set{Name: bgpPeers + f.n, Key: []string{f.addr}},
+		Set{Name: translated + f.n, Key: []string{f.addr}},
 		Set{Name: inside + f.n, Key: []string{f.addr, f.addr}, Interval: true})
 	for _, order := range []string{"before", "after"} {
 		s = append(s, Set{Name: masquerade + f.n + "_" + order, Key: []string{f.addr}, Interval: true},

@@ -153,6 +153,15 @@ func TestClients(t *testing.T) {
 	if got := s.seenFrom(a, lab.Far6); got != "2001:db8:ffff::1" {
 		t.Errorf("translated packets arrive from %s", got)
 	}
+	// Nobody is at that address, and what is sent to it does not go to and fro
+	// between host and router, with one network less that translates to it too.
+	s.Network("br1", "10.77.0.1/24", "fd42:77::1/64", "ipv4.nat=true", "ipv4.nat.address=192.0.2.200", "ipv6.nat=true", "ipv6.nat.address=2001:db8:ffff::1")
+	s.Daemon.CLI("network", "delete", "br1")
+	for _, to := range []string{"192.0.2.200", "2001:db8:ffff::1"} {
+		if out, err := s.Far.Try("ping", "-n", "-c1", "-W1", to); err == nil || strings.Contains(fmt.Sprint(out, err), "exceeded") {
+			t.Errorf("a stranger's ping to %s: %v %s", to, err, out)
+		}
+	}
 }
 
 // Routing that is turned off keeps clients on their bridge.

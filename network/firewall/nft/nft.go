@@ -214,7 +214,7 @@ func (f *Firewall) transaction(t *todo) *knftables.Transaction {
 // is there.
 func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []string, err error) {
 	var errs []error
-	next = make(map[string]owned, len(want.Networks)+1)
+	next = make(map[string]owned, len(want.Networks)+2)
 	take := func(name string, config any, elements func() ([]firewall.Element, error)) {
 		if old, ok := f.have[name]; ok && reflect.DeepEqual(old.config, config) {
 			next[name] = old
@@ -228,7 +228,10 @@ func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []
 		next[name] = owned{config, es}
 		changed = append(changed, name)
 	}
+	// What no network has for itself is kept under names that none can have.
+	nat := want.Translated()
 	take("", want.BGP, func() ([]firewall.Element, error) { return want.BGP.Elements(), nil })
+	take("*", nat, func() ([]firewall.Element, error) { return nat.Elements(), nil })
 	for _, n := range want.Networks {
 		take(n.Name, n, n.Elements)
 	}
