@@ -175,6 +175,9 @@ func (a *app) patchNetwork(ctx context.Context, name string, values map[string]s
 			patch = api.NetworkPatch{Description: &value}
 		}
 	}
+	if _, ok := patch.Config["description"]; ok {
+		return fmt.Errorf("network %q: the description is not one of the keys: change it with --property", name)
+	}
 	c := a.client()
 	rev, err := c.PatchNetwork(ctx, name, patch, "")
 	if err != nil {

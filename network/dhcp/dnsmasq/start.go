@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -25,7 +27,7 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 	}
 	if old.alive() {
 		if err := s.exec(ctx, "--test", "--conf-file="+next.conf); err != nil {
-			return errors.Join(err, os.Remove(next.conf))
+			return errors.Join(quote(err, next.text), os.Remove(next.conf))
 		}
 		if err := s.stop(ctx, old); err != nil {
 			return err
@@ -37,7 +39,7 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 	}
 	s.op(ctx, next.network, "start", next.conf)
 	if err := s.exec(ctx, "--conf-file="+next.conf); err != nil {
-		return err
+		return quote(err, next.text)
 	}
 	pid, err := readPID(files.PID)
 	if err != nil {
@@ -54,6 +56,24 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 	s.op(ctx, next.network, "keep", next.conf)
 	removeOthers(next.conf)
 	return nil
+}
+
+var atLine = regexp.MustCompile(`at line ([0-9]+) of `)
+
+// quote adds the line of a configuration that an error of dnsmasq is about. The
+// file may be gone when somebody looks for it, and it is raw.dnsmasq that the
+// line comes from.
+func quote(err error, text string) error {
+	m := atLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return err
+	}
+	lines := strings.Split(text, "\n")
+	n, tooLong := strconv.Atoi(m[1])
+	if tooLong != nil || n < 1 || n > len(lines) {
+		return err
+	}
+	return fmt.Errorf("%w: %q; see raw.dnsmasq", err, lines[n-1])
 }
 
 // op tells of an operation that is about to be carried out.
