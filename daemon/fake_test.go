@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -28,8 +29,9 @@ type fakeHost struct {
 	foreign  map[string]link.Seen
 	filter   firewall.Config
 	services []dhcp.Service
-	broken   error // what applying links fails with
-	blind    error // what looking at the host fails with
+	broken   error  // what applying links fails with
+	blind    error  // what looking at the host fails with
+	source   string // our address toward peers, when it is another
 	changed  chan struct{}
 	before   func(context.Context)
 	deleted  []string // links taken down, in order
@@ -77,7 +79,7 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 		o.Links[l.Name] = s
 	}
 	for _, p := range peers {
-		o.Toward[p] = link.Toward{Dev: "eth0", Src: netip.MustParseAddr("192.0.2.9")}
+		o.Toward[p] = link.Toward{Dev: "eth0", Src: netip.MustParseAddr(cmp.Or(f.source, "192.0.2.9"))}
 	}
 	return o, nil
 }

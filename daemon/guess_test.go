@@ -137,3 +137,32 @@ func TestLongTimeout(t *testing.T) {
 		}
 	}
 }
+
+// TestChosenRouterIDStays replaces the configuration with one that does not
+// name what the daemon has chosen itself: that is kept, as peers know us by it.
+func TestChosenRouterIDStays(t *testing.T) {
+	b := newBench(t)
+	cfg := map[string]string{"core.bgp_asn": "65001", "core.bgp_address": ":179"}
+	b.applied(b.UpdateServer(t.Context(), api.ServerPut{Config: cfg}, ""))
+	b.applied(b.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{
+		"ipv4.address": "10.1.0.1/24", "ipv6.address": "none", "bgp.peers.x.address": "192.0.2.1", "bgp.peers.x.asn": "65000",
+	}}))
+	id := func() string {
+		t.Helper()
+		s, _, err := b.Server(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Config[routerIDKey]
+	}
+	b.eventually("a router id is chosen", func() bool { return id() == "192.0.2.9" })
+	b.host.mu.Lock()
+	b.host.source = "192.0.2.10" // it would be chosen today
+	b.host.mu.Unlock()
+	b.applied(b.PatchNetwork(t.Context(), "br0", api.NetworkPatch{Config: map[string]string{"user.x": "y"}}, "")) // and it is noticed
+	b.applied(b.UpdateServer(t.Context(), api.ServerPut{Config: cfg}, ""))
+	b.applied(b.UpdateServer(t.Context(), api.ServerPut{Config: map[string]string{"core.bgp_asn": "65001", "core.bgp_address": ":179", "user.x": "y"}}, ""))
+	if got := id(); got != "192.0.2.9" {
+		t.Errorf("the router id is %q now", got)
+	}
+}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"testing"
 
@@ -42,9 +43,7 @@ func TestView(t *testing.T) {
 		looks++
 		o := now
 		o.Toward = map[netip.Addr]link.Toward{}
-		for p, t := range now.Toward {
-			o.Toward[p] = t
-		}
+		maps.Copy(o.Toward, now.Toward)
 		return o, blind
 	})
 	host := func(wantLooks int) (multihop uint8) {
