@@ -10,9 +10,13 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"netctl/bgp"
 )
+
+// acceptRest is the pause after a connection that could not be taken.
+const acceptRest = 10 * time.Millisecond
 
 // listeners take the connections of peers.
 type listeners struct {
@@ -89,9 +93,11 @@ func (l *listeners) listen(ctx context.Context, a netip.AddrPort) error {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			if err == nil {
-				l.accept(c)
+			if err != nil { // most likely there are too many open files
+				time.Sleep(acceptRest)
+				continue
 			}
+			l.accept(c)
 		}
 	})
 	return nil

@@ -114,6 +114,14 @@ func lost(err error, established bool, p bgp.Peer) string {
 	return "the connection was lost: " + err.Error()
 }
 
+// unsent says why a connection ended when something was to be sent.
+func unsent(err error, established bool, p bgp.Peer) string {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Sprintf("%s does not read what it is sent", p.Addr)
+	}
+	return lost(err, established, p)
+}
+
 // dialError says why a peer cannot be connected to.
 func dialError(p bgp.Peer, local netip.Addr, err error) string {
 	var timeout net.Error

@@ -257,12 +257,12 @@ func (r *relay) learn(o open) {
 
 // outward carries what GoBGP says to the peer.
 func (r *relay) outward(in *bufio.Reader) {
-	out := bufio.NewWriterSize(r.outer, bufferSize)
+	out := bufio.NewWriterSize(patient{r}, bufferSize)
 	buf := make([]byte, maxMessage)
 	for {
 		if !whole(in) {
 			if err := out.Flush(); err != nil {
-				r.abandon(lost(err, r.established(), r.peer))
+				r.abandon(unsent(err, r.established(), r.peer))
 				return
 			}
 			r.pending.Store(0)
@@ -299,10 +299,31 @@ func (r *relay) outward(in *bufio.Reader) {
 			}
 		}
 		if _, err := out.Write(m); err != nil {
-			r.abandon(lost(err, r.established(), r.peer))
+			r.abandon(unsent(err, r.established(), r.peer))
 			return
 		}
 	}
+}
+
+// sendHoldTime is how long a peer may take to read what it is sent when there
+// is no hold time (RFC 9687 section 3.2).
+const sendHoldTime = 8 * time.Minute
+
+// patient writes to the peer for as long as the peer may take to read. A peer
+// that reads nothing for a whole hold time is as good as gone, even if it says
+// that it lives (RFC 9687); GoBGP keeps what it cannot write in memory.
+type patient struct{ r *relay }
+
+func (p patient) Write(b []byte) (int, error) {
+	hold := p.r.peer.HoldTime
+	if theirs := p.r.theirs().holdTime; theirs > 0 {
+		hold = min(hold, theirs)
+	}
+	if hold == 0 {
+		hold = sendHoldTime
+	}
+	_ = p.r.outer.SetWriteDeadline(time.Now().Add(hold))
+	return p.r.outer.Write(b)
 }
 
 // whole reports whether the next message can be read without waiting.
