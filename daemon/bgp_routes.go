@@ -57,7 +57,7 @@ func (d *Daemon) wire(ctx context.Context) (wire, error) {
 }
 
 // route shows an export and what each peer was sent of it.
-func (w wire) route(host *network.Host, e network.Export) api.BGPRoute {
+func (w wire) route(host *network.Host, e *network.Export) api.BGPRoute {
 	rt := routeOf(e)
 	if host.BGP.ASN == 0 && rt.State == api.RouteAnnounced {
 		rt.State, rt.Reason = api.RouteHeld, silence(host)
@@ -77,7 +77,7 @@ func silence(host *network.Host) string {
 	return "the speaker does not run: " + cmp.Or(why, "set core.bgp_asn and core.bgp_address")
 }
 
-func routeOf(e network.Export) api.BGPRoute {
+func routeOf(e *network.Export) api.BGPRoute {
 	rt := api.BGPRoute{Prefix: e.Prefix.String(), NextHop: "self", Member: member, State: api.RouteAnnounced, Peers: []api.BGPRoutePeer{}}
 	if e.NextHop.IsValid() {
 		rt.NextHop = e.NextHop.String()
@@ -91,7 +91,7 @@ func routeOf(e network.Export) api.BGPRoute {
 	return rt
 }
 
-func routePeer(e network.Export, a netip.Addr, sent map[netip.Prefix]bgp.Advertised, s bgp.Session) api.BGPRoutePeer {
+func routePeer(e *network.Export, a netip.Addr, sent map[netip.Prefix]bgp.Advertised, s bgp.Session) api.BGPRoutePeer {
 	p := api.BGPRoutePeer{Address: a.String()}
 	if adv, ok := sent[e.Prefix]; ok {
 		p.Sent, p.NextHop, p.ASPath = true, addrText(adv.NextHop), adv.ASPath

@@ -76,8 +76,8 @@ type Parts struct {
 	}
 	DHCP interface {
 		Watched
-		Apply(context.Context, []dhcp.Service) error
-		Plan(context.Context, []dhcp.Service) ([]string, error)
+		Apply(context.Context, []*dhcp.Service) error
+		Plan(context.Context, []*dhcp.Service) ([]string, error)
 		Leases(network string) ([]dhcp.Lease, error)
 	}
 	Speaker bgp.Speaker

@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 	b := newBench(t)
 	b.enable()
 	b.host.mu.Lock()
-	b.host.foreign = map[string]link.Seen{"eth0": {Name: "eth0", Up: true}}
+	b.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}}
 	b.host.mu.Unlock()
 	b.host.changed <- struct{}{}
 	post := func(name string, cfg map[string]string) func() error {

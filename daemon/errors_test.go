@@ -148,7 +148,7 @@ func writeRefusals(t *testing.T, b *bytes.Buffer) {
 	s := newBench(t)
 	s.enable()
 	s.host.mu.Lock()
-	s.host.foreign = map[string]link.Seen{"eth0": {Name: "eth0", Up: true}}
+	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}}
 	s.host.mu.Unlock()
 	s.host.changed <- struct{}{}
 	s.eventually("the foreign interface", func() bool {

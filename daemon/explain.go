@@ -53,11 +53,11 @@ func (d *Daemon) getExplanation(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	rt := w.route(host, *export)
+	rt := w.route(host, export)
 	out.Prefix, out.Route = rt.Prefix, &rt
 	for _, p := range host.BGP.Peers {
 		if export.Peers.Contains(p.Addr) {
-			hop, why := host.NextHop(*export, p)
+			hop, why := host.NextHop(export, p)
 			out.NextHop = append(out.NextHop, api.BGPNextHopRule{Peer: p.Addr.String(), NextHop: addrText(hop), Why: why})
 		}
 	}
@@ -80,9 +80,9 @@ func parsePrefix(s string) (netip.Prefix, error) {
 // reasons has become.
 func exportOf(h *network.Host, reasons []network.Reason) *network.Export {
 	for _, r := range reasons {
-		i, ok := slices.BinarySearchFunc(h.Exports, r.Prefix, func(e network.Export, p netip.Prefix) int { return bgp.ComparePrefix(e.Prefix, p) })
+		i, ok := slices.BinarySearchFunc(h.Exports, r.Prefix, func(e *network.Export, p netip.Prefix) int { return bgp.ComparePrefix(e.Prefix, p) })
 		if r.Exported && ok {
-			return &h.Exports[i]
+			return h.Exports[i]
 		}
 	}
 	return nil

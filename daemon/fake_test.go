@@ -26,9 +26,9 @@ import (
 type fakeHost struct {
 	mu       sync.Mutex
 	links    link.State
-	foreign  map[string]link.Seen
+	foreign  map[string]*link.Seen
 	filter   firewall.Config
-	services []dhcp.Service
+	services []*dhcp.Service
 	broken   error  // what applying links fails with
 	blind    error  // what looking at the host fails with
 	source   string // our address toward peers, when it is another
@@ -41,7 +41,7 @@ func (f *fakeHost) Apply(ctx context.Context, want link.State) error {
 	f.mu.Lock()
 	var gone []string
 	for _, l := range f.links.Links {
-		if !slices.ContainsFunc(want.Links, func(w link.Link) bool { return w.Name == l.Name }) {
+		if !slices.ContainsFunc(want.Links, func(w *link.Link) bool { return w.Name == l.Name }) {
 			gone = append(gone, l.Name)
 		}
 	}
@@ -69,10 +69,10 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 	if f.blind != nil {
 		return link.Observed{}, f.blind
 	}
-	o := link.Observed{Links: map[string]link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
+	o := link.Observed{Links: map[string]*link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
 	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {
-		s := link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
+		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
 		for _, a := range l.Addrs {
 			s.Addrs = append(s.Addrs, link.Addr{Prefix: a})
 		}
@@ -106,7 +106,7 @@ func (f fakeFilter) Apply(_ context.Context, c firewall.Config) error {
 
 type fakeServices struct{ *fakeHost }
 
-func (f fakeServices) Apply(_ context.Context, s []dhcp.Service) error {
+func (f fakeServices) Apply(_ context.Context, s []*dhcp.Service) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.services = s

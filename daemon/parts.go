@@ -29,5 +29,6 @@ func SystemParts(dir string, log *slog.Logger, beforeDelete func(context.Context
 	if err != nil {
 		return Parts{}, err
 	}
+	services.Index = links.Index
 	return Parts{Links: links, Firewall: filter, DHCP: services, Speaker: gobgp.New(log.With("target", "bgp"))}, nil
 }

@@ -109,7 +109,7 @@ func (d *Daemon) plan(ctx context.Context, objs *db.Objects) (api.Plan, error) {
 func (v *view) risen(ctx context.Context, s *network.Snapshot) (*network.Host, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.refresh(ctx, peersOf(s)); err != nil {
+	if err := v.refresh(ctx, s.Peers(member)); err != nil {
 		return nil, err
 	}
 	now, err := network.Derive(s, v.seen, member)

@@ -36,7 +36,7 @@ func (f fakeFilter) Plan(_ context.Context, want firewall.Config) ([]string, err
 	return nil, nil
 }
 
-func (f fakeServices) Plan(_ context.Context, want []dhcp.Service) ([]string, error) {
+func (f fakeServices) Plan(_ context.Context, want []*dhcp.Service) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !reflect.DeepEqual(f.services, want) {

@@ -50,20 +50,21 @@ const (
 func networkKey(name string) string       { return db.Key("network", name) }
 func networkMemberKey(name string) string { return db.Key("network", name, "member", member) }
 
-// A decoder turns the objects of the store into snapshots. It remembers what
-// it made of each network, so that a snapshot costs what changed since the
-// last one.
+// A decoder turns the objects of the store into snapshots. A snapshot costs
+// what differs from the one that was decoded before it.
 type decoder struct {
-	mu       sync.Mutex
-	networks map[string]decoded
-	last     *network.Snapshot
-	lastFrom *db.Objects
+	mu     sync.Mutex
+	recent [recentSnapshots]decoded // the latest first
 }
 
-// A decoded network and the objects that it was made of.
+// recentSnapshots is how many snapshots a decoder knows by heart: the loops ask
+// for one while writers are some revisions ahead.
+const recentSnapshots = 8
+
+// A decoded snapshot, and the objects that it was made of.
 type decoded struct {
-	global, local *db.Object
-	net           *network.Network
+	objs     *db.Objects
+	snapshot *network.Snapshot
 }
 
 // snapshot decodes objs. Errors of all objects are joined; each names its
@@ -71,37 +72,80 @@ type decoded struct {
 func (d *decoder) snapshot(objs *db.Objects) (*network.Snapshot, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.lastFrom == objs && objs != nil {
-		return d.last, nil
+	if i := slices.IndexFunc(d.recent[:], func(r decoded) bool { return r.objs == objs }); i >= 0 {
+		return d.recent[i].snapshot, nil
 	}
-	s := &network.Snapshot{Revision: int64(objs.Revision())}
-	server, err := decodeServer(objs)
-	errs := []error{err}
-	s.Servers = map[string]config.Server{member: server}
-
-	seen := make(map[string]decoded, len(d.networks))
-	for _, o := range objs.List(networksPrefix) {
-		parts := db.Parts(o.Key)
-		if len(parts) != 2 {
-			continue
-		}
-		name := parts[1]
-		n := decoded{global: o, local: objs.Get(networkMemberKey(name))}
-		if old, ok := d.networks[name]; ok && old.global == n.global && old.local == n.local {
-			n.net = old.net
-		} else if n.net, err = decodeNetwork(name, n.global, n.local); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		seen[name] = n
-		s.Networks = append(s.Networks, n.net)
-	}
-	if err := errors.Join(errs...); err != nil {
+	s, err := decodeAfter(d.recent[0], objs)
+	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(s.Networks, func(a, b *network.Network) int { return strings.Compare(a.Name, b.Name) })
-	d.networks, d.last, d.lastFrom = seen, s, objs
+	copy(d.recent[1:], d.recent[:])
+	d.recent[0] = decoded{objs, s}
 	return s, nil
+}
+
+// decodeAfter decodes objs, and takes over from before what is the same there.
+func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
+	serverChanged := before.objs == nil
+	var changed []string // networks, sorted
+	objs.Changes(before.objs, func(was, is *db.Object) {
+		if is == nil {
+			is = was
+		}
+		name, ok := strings.CutPrefix(is.Key, networksPrefix)
+		if !ok {
+			serverChanged = serverChanged || is.Key == serverKey || is.Key == serverMemberKey
+			return
+		}
+		name, _, _ = strings.Cut(name, "/")
+		changed = append(changed, name)
+	})
+	slices.Sort(changed)
+	var errs []error
+	var servers map[string]config.Server
+	var networks []*network.Network
+	if before.snapshot != nil {
+		servers, networks = before.snapshot.Servers, before.snapshot.Networks
+	}
+	if serverChanged {
+		server, err := decodeServer(objs)
+		servers, errs = map[string]config.Server{member: server}, append(errs, err)
+	}
+	networks, err := decodeNetworks(networks, slices.Compact(changed), objs)
+	if err := errors.Join(append(errs, err)...); err != nil {
+		return nil, err
+	}
+	return before.snapshot.Next(int64(objs.Revision()), servers, networks), nil
+}
+
+// decodeNetworks returns networks with those that have changed decoded anew.
+// Both are sorted.
+func decodeNetworks(networks []*network.Network, changed []string, objs *db.Objects) ([]*network.Network, error) {
+	if len(changed) == 0 {
+		return networks, nil
+	}
+	var errs []error
+	out := make([]*network.Network, 0, len(networks)+len(changed))
+	for _, name := range changed {
+		i, found := searchNetwork(networks, name)
+		out = append(out, networks[:i]...)
+		if found {
+			i++
+		}
+		networks = networks[i:]
+		global := objs.Get(networkKey(name))
+		if global == nil {
+			continue
+		}
+		n, err := decodeNetwork(name, global, objs.Get(networkMemberKey(name)))
+		out, errs = append(out, n), append(errs, err)
+	}
+	return append(out, networks...), errors.Join(errs...)
+}
+
+// searchNetwork returns where the network called name is, or belongs.
+func searchNetwork(networks []*network.Network, name string) (int, bool) {
+	return slices.BinarySearchFunc(networks, name, func(n *network.Network, name string) int { return strings.Compare(n.Name, name) })
 }
 
 func decodeServer(objs *db.Objects) (config.Server, error) {
@@ -183,7 +227,7 @@ func (d *decoder) check(_ context.Context, next *db.Objects) error {
 		return err
 	}
 	for m := range s.Servers {
-		if _, err := network.Derive(s, nil, m); err != nil {
+		if err := network.Validate(s, m); err != nil {
 			return err
 		}
 	}
@@ -193,15 +237,18 @@ func (d *decoder) check(_ context.Context, next *db.Objects) error {
 // prefixes returns what is behind the networks among objs, except one.
 func (d *decoder) prefixes(objs []*db.Object, except string) []netip.Prefix {
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	known := d.recent[0]
+	d.mu.Unlock()
 	var out []netip.Prefix
 	for _, o := range objs {
 		parts := db.Parts(o.Key)
 		if len(parts) != 2 || parts[1] == except {
 			continue
 		}
-		if known, ok := d.networks[parts[1]]; ok && known.global == o {
-			out = append(out, known.net.Prefixes(member)...)
+		if known.objs != nil && known.objs.Get(o.Key) == o {
+			if i, ok := searchNetwork(known.snapshot.Networks, parts[1]); ok {
+				out = append(out, known.snapshot.Networks[i].Prefixes(member)...)
+			}
 		} else if n, err := decodeNetwork(parts[1], o, nil); err == nil {
 			out = append(out, n.Prefixes(member)...)
 		}

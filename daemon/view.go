@@ -55,7 +55,7 @@ func (v *view) host(ctx context.Context) (*network.Host, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.refresh(ctx, peersOf(s)); err != nil {
+	if err := v.refresh(ctx, s.Peers(member)); err != nil {
 		return nil, err
 	}
 	if v.last != nil && v.from.snapshot == s && v.from.seen == v.seen {
@@ -126,23 +126,8 @@ func (v *view) refresh(ctx context.Context, peers []netip.Addr) error {
 // same reports whether nothing that a Host is derived from has changed between
 // two looks.
 func same(a, b link.Observed) bool {
-	seen := func(a, b link.Seen) bool {
-		return a.Alias == b.Alias && a.Up == b.Up && slices.Equal(a.Addrs, b.Addrs)
+	seen := func(a, b *link.Seen) bool {
+		return a == b || a.Alias == b.Alias && a.Up == b.Up && slices.Equal(a.Addrs, b.Addrs)
 	}
 	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Toward, b.Toward)
-}
-
-// peersOf returns the addresses of all peers.
-func peersOf(s *network.Snapshot) []netip.Addr {
-	seen := map[netip.Addr]bool{}
-	out := []netip.Addr{}
-	for _, n := range s.Networks {
-		for _, p := range n.Config[member].Peers {
-			if !seen[p.Address] {
-				seen[p.Address] = true
-				out = append(out, p.Address)
-			}
-		}
-	}
-	return out
 }

@@ -47,6 +47,41 @@ func (o *Objects) Get(key string) *Object {
 // slice is shared and must not be modified.
 func (o *Objects) List(prefix string) []*Object { return list(o.list, prefix) }
 
+// Changes calls each for every object in which o differs from old, in the order
+// of keys: with nil for was when old does not have it, and with nil for is when
+// o does not. Objects are compared by identity. Old may be nil, for nothing.
+func (o *Objects) Changes(old *Objects, each func(was, is *Object)) {
+	var before []*Object
+	if old != nil {
+		before = old.list
+	}
+	after := o.list
+	for len(before) > 0 && len(after) > 0 {
+		was, is := before[0], after[0]
+		if was == is {
+			before, after = before[1:], after[1:]
+			continue
+		}
+		switch c := cmp.Compare(was.Key, is.Key); {
+		case c < 0:
+			each(was, nil)
+			before = before[1:]
+		case c > 0:
+			each(nil, is)
+			after = after[1:]
+		default:
+			each(was, is)
+			before, after = before[1:], after[1:]
+		}
+	}
+	for _, was := range before {
+		each(was, nil)
+	}
+	for _, is := range after {
+		each(nil, is)
+	}
+}
+
 // search returns where key is in objs, or belongs.
 func search(objs []*Object, key string) (int, bool) {
 	return slices.BinarySearchFunc(objs, key, func(o *Object, key string) int { return cmp.Compare(o.Key, key) })

@@ -19,18 +19,19 @@ import (
 
 // A part is what one network contributes to one member by itself.
 type part struct {
-	link     link.Link
-	firewall firewall.Network
+	link     *link.Link
+	firewall *firewall.Network
 	service  *dhcp.Service // nil when the network serves neither DHCP nor DNS
-	exports  []Export
+	exports  []*Export
 	peers    []namedPeer
-	claims   []claim
+	claims   []*claim
 }
 
 // A claim is a prefix that exists behind one network only.
 type claim struct {
 	network, key, value string
 	prefix              netip.Prefix
+	part                *part
 }
 
 // part returns the contribution of n to a member, derived at the first call.
@@ -68,10 +69,10 @@ func derivePart(name, member string, c config.Bridge) *part {
 	}{{"4", c.V4}, {"6", c.V6}} {
 		p.exports = append(p.exports, familyExports(name, f.n, f.Family, scope)...)
 		if f.Address.IsValid() {
-			p.claims = append(p.claims, claim{name, "ipv" + f.n + ".address", f.Address.String(), f.Address.Masked()})
+			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".address", f.Address.String(), f.Address.Masked(), p})
 		}
 		for _, r := range f.Routes {
-			p.claims = append(p.claims, claim{name, "ipv" + f.n + ".routes", r.String(), r})
+			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".routes", r.String(), r, p})
 		}
 	}
 	return p
@@ -79,17 +80,17 @@ func derivePart(name, member string, c config.Bridge) *part {
 
 // familyExports returns what one family of a bridge exports: its subnet
 // without NAT, the translated address with it.
-func familyExports(name, n string, f config.Family, scope bgp.PeerSet) []Export {
+func familyExports(name, n string, f config.Family, scope bgp.PeerSet) []*Export {
 	switch {
 	case !f.Address.IsValid():
 		return nil
 	case !f.NAT:
-		return []Export{{
+		return []*Export{{
 			Path:   bgp.Path{Prefix: f.Address.Masked(), NextHop: f.NextHop, Peers: scope},
 			Owners: []Owner{{name, "ipv" + n + ".address"}},
 		}}
 	case f.NATAddress.IsValid():
-		return []Export{{
+		return []*Export{{
 			Path:   bgp.Path{Prefix: netip.PrefixFrom(f.NATAddress, f.NATAddress.BitLen()), NextHop: f.NextHop, Peers: scope},
 			Owners: []Owner{{name, "ipv" + n + ".nat.address"}},
 		}}
@@ -97,8 +98,8 @@ func familyExports(name, n string, f config.Family, scope bgp.PeerSet) []Export 
 	return nil
 }
 
-func bridgeLink(name, member string, c config.Bridge) link.Link {
-	l := link.Link{
+func bridgeLink(name, member string, c config.Bridge) *link.Link {
+	l := &link.Link{
 		Name: name, Kind: link.Bridge, Network: name, MTU: c.MTU,
 		MAC: cmp.Or(c.HWAddr, stableMAC(member, name)), Ports: c.External,
 	}
@@ -146,8 +147,8 @@ func stableMAC(member, name string) string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", h[0]&^0x01|0x02, h[1], h[2], h[3], h[4], h[5])
 }
 
-func bridgeFirewall(name string, c config.Bridge) firewall.Network {
-	return firewall.Network{
+func bridgeFirewall(name string, c config.Bridge) *firewall.Network {
+	return &firewall.Network{
 		Name: name, DNS: c.DNSMode != "none",
 		V4: firewallFamily(c.V4), V6: firewallFamily(c.V6),
 	}

@@ -77,9 +77,9 @@ func (f *fixture) snapshot() (*network.Snapshot, error) {
 }
 
 func (f *fixture) observed(s *network.Snapshot) *network.Observed {
-	o := &network.Observed{Observed: link.Observed{Links: map[string]link.Seen{}, Toward: map[netip.Addr]link.Toward{}}}
+	o := &network.Observed{Observed: link.Observed{Links: map[string]*link.Seen{}, Toward: map[netip.Addr]link.Toward{}}}
 	for name, l := range f.Links {
-		seen := link.Seen{Name: name, Alias: l.Alias, Up: l.Up}
+		seen := &link.Seen{Name: name, Alias: l.Alias, Up: l.Up}
 		for _, a := range l.Addrs {
 			text, dynamic := strings.CutPrefix(a, "dynamic ")
 			seen.Addrs = append(seen.Addrs, link.Addr{Prefix: netip.MustParsePrefix(text), Dynamic: dynamic})
@@ -96,7 +96,7 @@ func (f *fixture) observed(s *network.Snapshot) *network.Observed {
 	if f.Up {
 		for _, n := range s.Networks {
 			c := n.Config["none"]
-			seen := link.Seen{Name: n.Name, Alias: link.AliasPrefix + n.Name, Up: true}
+			seen := &link.Seen{Name: n.Name, Alias: link.AliasPrefix + n.Name, Up: true}
 			for _, p := range []netip.Prefix{c.V4.Address, c.V6.Address} {
 				if p.IsValid() {
 					seen.Addrs = append(seen.Addrs, link.Addr{Prefix: p})
@@ -120,7 +120,7 @@ func show(h *network.Host) string {
 		fmt.Fprintf(&b, "filter bgp %+v\n", *h.Firewall.BGP)
 	}
 	for _, s := range h.DHCP {
-		fmt.Fprintf(&b, "service %+v\n", s)
+		fmt.Fprintf(&b, "service %+v\n", *s)
 	}
 	fmt.Fprintf(&b, "speaker as %d id %s listen %v restart %s\n", h.BGP.ASN, h.BGP.RouterID, h.BGP.Listen, h.BGP.RestartTime)
 	if h.RouterID.IsValid() {

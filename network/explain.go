@@ -73,7 +73,7 @@ func reasons(name, v string, f config.Family, peers int) []Reason {
 
 // NextHop returns the next hop that a peer is given for an export, and where
 // it comes from; zero, and why, when there is none.
-func (h *Host) NextHop(e Export, p bgp.Peer) (netip.Addr, string) {
+func (h *Host) NextHop(e *Export, p bgp.Peer) (netip.Addr, string) {
 	family := "6"
 	if e.Prefix.Addr().Is4() {
 		family = "4"
@@ -102,10 +102,10 @@ func (h *Host) NextHop(e Export, p bgp.Peer) (netip.Addr, string) {
 // will announce once it has followed.
 func (o *Observed) Risen(h *Host) *Observed {
 	out := *o
-	out.Links = make(map[string]link.Seen, len(o.Links)+len(h.Link.Links))
+	out.Links = make(map[string]*link.Seen, len(o.Links)+len(h.Link.Links))
 	maps.Copy(out.Links, o.Links)
 	for _, l := range h.Link.Links {
-		seen := link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
+		seen := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
 		for _, a := range l.Addrs {
 			seen.Addrs = append(seen.Addrs, link.Addr{Prefix: a})
 		}

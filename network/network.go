@@ -15,13 +15,9 @@ package network
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"netctl/bgp"
 	"netctl/config"
@@ -30,12 +26,72 @@ import (
 	"netctl/network/link"
 )
 
-// A Snapshot is the content of the database at one revision. It is never
-// modified after it has been made.
+// A Snapshot is the content of the database at one revision. Its fields are
+// not modified after its first use.
 type Snapshot struct {
 	Revision int64
 	Servers  map[string]config.Server // by member
 	Networks []*Network               // sorted by Name
+
+	mu     sync.Mutex
+	wholes map[string]*whole // by member
+	before *Snapshot         // shares networks with this one; nil when nothing is gained by it
+}
+
+// Next returns the snapshot of a later or an earlier revision. Where networks
+// are the same pointers as in s, what has been derived from them is used
+// again. S may be nil.
+func (s *Snapshot) Next(revision int64, servers map[string]config.Server, networks []*Network) *Snapshot {
+	return &Snapshot{Revision: revision, Servers: servers, Networks: networks, before: s.derived()}
+}
+
+// derived returns s, or what s itself would begin with if nothing has been
+// derived from it, as when its networks are in conflict.
+func (s *Snapshot) derived() *Snapshot {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.before != nil && len(s.wholes) == 0 {
+		return s.before
+	}
+	return s
+}
+
+// whole returns what the networks are together on a member, or every conflict
+// among them.
+func (s *Snapshot) whole(member string) (*whole, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.wholes[member]; w != nil {
+		return w, nil
+	}
+	w, err := s.before.made(member).next(s.Networks, member)
+	if err != nil {
+		return nil, err
+	}
+	if s.wholes == nil {
+		s.wholes = map[string]*whole{}
+	}
+	s.wholes[member] = w
+	if len(s.wholes) >= len(s.Servers) {
+		s.before = nil
+	}
+	return w, nil
+}
+
+// made returns the whole of a member as far as it has been made; an empty one
+// if it has not.
+func (s *Snapshot) made(member string) *whole {
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if w := s.wholes[member]; w != nil {
+			return w
+		}
+	}
+	return &whole{}
 }
 
 // A Network is one bridge network with its configuration decoded. It is never
@@ -54,15 +110,17 @@ type Observed struct {
 	link.Observed
 }
 
-// A Host is everything that one member must realise.
+// A Host is everything that one member must realise. It shares what it points
+// to with other hosts, so that a pointer that is the same in two of them means
+// that nothing has changed there; nothing of it may be modified.
 type Host struct {
 	Revision int64
 	Link     link.State
 	Firewall firewall.Config
-	DHCP     []dhcp.Service // sorted by Network
-	BGP      bgp.Config     // what is announced now
-	Exports  []Export       // everything that should be announced, held or not, sorted by prefix
-	Named    []Named        // the peers, sorted by address
+	DHCP     []*dhcp.Service // sorted by Network
+	BGP      bgp.Config      // what is announced now
+	Exports  []*Export       // everything that should be announced, held or not, sorted by prefix
+	Named    []Named         // the peers, sorted by address
 
 	// Down says of each network that is not up on this host why not.
 	Down map[string]string
@@ -91,60 +149,47 @@ type Named struct {
 	Networks []string // sorted
 }
 
-// A ConflictError reports two objects that cannot exist together.
-type ConflictError struct {
-	Network, Key, Value string // the one that is refused
-	Other               string // what it clashes with, as in `ipv4.address=10.0.0.1/24 of network "br0"`
-}
-
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("network %q: %s=%s conflicts with %s", e.Network, e.Key, e.Value, e.Other)
-}
-
 // Derive returns the desired state of the member called name, or every
 // conflict in s, joined.
 func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
-	h := &Host{Revision: s.Revision}
-	parts := make([]*part, len(s.Networks))
-	for i, n := range s.Networks {
-		parts[i] = n.part(member)
-	}
-	peers, peerErr := mergePeers(parts)
-	if err := errors.Join(checkOverlaps(parts), checkPorts(parts), peerErr, mergeExports(h, parts)); err != nil {
+	w, err := s.whole(member)
+	if err != nil {
 		return nil, err
 	}
-	for _, p := range parts {
-		h.Link.Links = append(h.Link.Links, p.link)
-		h.Firewall.Networks = append(h.Firewall.Networks, p.firewall)
+	h := &Host{
+		Revision: s.Revision,
+		Link:     link.State{Links: make([]*link.Link, len(w.parts)), Sysctls: hostSysctls(w.parts)},
+		Firewall: firewall.Config{Networks: make([]*firewall.Network, len(w.parts))},
+	}
+	for i, p := range w.parts {
+		h.Link.Links[i], h.Firewall.Networks[i] = p.link, p.firewall
 		if p.service != nil {
-			h.DHCP = append(h.DHCP, *p.service)
+			h.DHCP = append(h.DHCP, p.service)
 		}
 	}
-	h.Link.Sysctls = hostSysctls(parts)
-	gate(h, o)
-	speaker(h, s.Servers[member], peers, o)
+	gate(h, w.exports, o)
+	speaker(h, s.Servers[member], w.peers, o)
 	return h, nil
 }
 
-// checkPorts reports interfaces that two networks want as a port, and networks
-// that want the bridge of one.
-func checkPorts(parts []*part) error {
-	const key = "bridge.external_interfaces"
-	var errs []error
-	taken := map[string]string{} // what each interface is taken by
-	for _, p := range parts {
-		taken[p.link.Name] = fmt.Sprintf("network %q, whose bridge that is", p.link.Name)
+// Peers returns the addresses of all peers of a member, sorted. There are none
+// in a snapshot from which nothing can be derived.
+func (s *Snapshot) Peers(member string) []netip.Addr {
+	w, err := s.whole(member)
+	if err != nil {
+		return nil
 	}
-	for _, p := range parts {
-		for _, i := range p.link.Ports {
-			if other := taken[i]; other != "" {
-				errs = append(errs, &ConflictError{p.link.Network, key, i, other})
-				continue
-			}
-			taken[i] = fmt.Sprintf("%s of network %q", key, p.link.Network)
-		}
+	out := make([]netip.Addr, len(w.peers))
+	for i, p := range w.peers {
+		out[i] = p.Address
 	}
-	return errors.Join(errs...)
+	return out
+}
+
+// Validate returns the error of Derive, whatever is observed, at less cost.
+func Validate(s *Snapshot, member string) error {
+	_, err := s.whole(member)
+	return err
 }
 
 // hostSysctls returns what the whole host needs to route for the networks.
@@ -163,147 +208,6 @@ func hostSysctls(parts []*part) []link.Sysctl {
 	}
 	return out
 }
-
-// checkOverlaps reports prefixes that two networks claim: subnets and routes,
-// of which each may be behind one bridge only.
-func checkOverlaps(parts []*part) error {
-	var all []claim
-	for _, p := range parts {
-		all = append(all, p.claims...)
-	}
-	slices.SortStableFunc(all, func(a, b claim) int { return bgp.ComparePrefix(a.prefix, b.prefix) })
-	// Sorted by address and then by length, a prefix is followed by those that
-	// it contains; the open ones are a stack.
-	var open []claim
-	var errs []error
-	for _, c := range all {
-		for len(open) > 0 && !open[len(open)-1].prefix.Overlaps(c.prefix) {
-			open = open[:len(open)-1]
-		}
-		if i := slices.IndexFunc(open, func(x claim) bool { return x.network != c.network }); i >= 0 {
-			a, b := c, open[i]
-			if a.network < b.network {
-				a, b = b, a
-			}
-			errs = append(errs, &ConflictError{a.network, a.key, a.value, fmt.Sprintf("%s=%s of network %q", b.key, b.value, b.network)})
-		}
-		open = append(open, c)
-	}
-	return errors.Join(errs...)
-}
-
-// mergeExports joins exports of the same prefix, as of two networks that
-// translate to one address, into h.Exports.
-func mergeExports(h *Host, parts []*part) error {
-	for _, p := range parts {
-		h.Exports = append(h.Exports, p.exports...)
-	}
-	slices.SortStableFunc(h.Exports, func(a, b Export) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
-	var errs []error
-	out := h.Exports[:0]
-	for _, e := range h.Exports {
-		if len(out) == 0 || out[len(out)-1].Prefix != e.Prefix {
-			out = append(out, e)
-			continue
-		}
-		have := &out[len(out)-1]
-		if have.NextHop != e.NextHop {
-			key := "bgp.ipv4.nexthop"
-			if e.Prefix.Addr().Is6() {
-				key = "bgp.ipv6.nexthop"
-			}
-			errs = append(errs, &ConflictError{
-				e.Owners[0].Network, key, shown(e.NextHop),
-				fmt.Sprintf("%s=%s of network %q, which exports %s too", key, shown(have.NextHop), have.Owners[0].Network, e.Prefix),
-			})
-			continue
-		}
-		have.Peers = have.Peers.Union(e.Peers)
-		have.Owners = append(slices.Clone(have.Owners), e.Owners...)
-	}
-	h.Exports = out
-	return errors.Join(errs...)
-}
-
-func shown(a netip.Addr) string {
-	if !a.IsValid() {
-		return "(unset)"
-	}
-	return a.String()
-}
-
-// A namedPeer is a peer with the network and the name that it has there.
-type namedPeer struct {
-	network, name string
-	config.Peer
-}
-
-// A sharedPeer is one peer and every network that names it.
-type sharedPeer struct {
-	config.Peer
-	first    namedPeer
-	networks []string
-}
-
-// mergePeers joins the peers of all networks by address. Networks that name
-// the same peer must agree about the session.
-func mergePeers(parts []*part) ([]sharedPeer, error) {
-	byAddr := map[netip.Addr]*sharedPeer{}
-	var errs []error
-	for _, p := range parts {
-		for _, n := range p.peers {
-			have, ok := byAddr[n.Address]
-			if !ok {
-				byAddr[n.Address] = &sharedPeer{n.Peer, n, []string{n.network}}
-				continue
-			}
-			if err := disagree(n, have.first); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			if !slices.Contains(have.networks, n.network) {
-				have.networks = append(have.networks, n.network)
-			}
-		}
-	}
-	out := make([]sharedPeer, 0, len(byAddr))
-	for _, p := range byAddr {
-		out = append(out, *p)
-	}
-	slices.SortFunc(out, func(a, b sharedPeer) int { return a.Address.Compare(b.Address) })
-	return out, errors.Join(errs...)
-}
-
-// disagree reports the first key about which two descriptions of one peer
-// differ.
-func disagree(a, b namedPeer) error {
-	if a.Peer == b.Peer {
-		return nil
-	}
-	for _, k := range []struct{ key, a, b string }{
-		{"asn", fmt.Sprint(a.ASN), fmt.Sprint(b.ASN)},
-		{"holdtime", seconds(a.HoldTime), seconds(b.HoldTime)},
-		{"port", fmt.Sprint(a.Port), fmt.Sprint(b.Port)},
-		{"local_address", shown(a.LocalAddr), shown(b.LocalAddr)},
-		{"multihop", fmt.Sprint(a.Multihop), fmt.Sprint(b.Multihop)},
-		{"ttl_security", fmt.Sprint(a.TTLSecurity), fmt.Sprint(b.TTLSecurity)},
-		{"passive", fmt.Sprint(a.Passive), fmt.Sprint(b.Passive)},
-	} {
-		if k.a != k.b {
-			return peerConflict(a, b, k.key, k.a, k.b)
-		}
-	}
-	return peerConflict(a, b, "password", "***", "***")
-}
-
-func peerConflict(a, b namedPeer, key, va, vb string) error {
-	return &ConflictError{
-		a.network, "bgp.peers." + a.name + "." + key, va,
-		fmt.Sprintf("bgp.peers.%s.%s=%s of network %q, which names the same peer %s", b.name, key, vb, b.network, a.Address),
-	}
-}
-
-func seconds(d time.Duration) string { return fmt.Sprint(int64(d / time.Second)) }
 
 // compareOwner orders owners for display.
 func compareOwner(a, b Owner) int {

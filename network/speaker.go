@@ -14,37 +14,47 @@ import (
 // gate decides which exports may be announced now: those whose network is
 // really up on this host. An announcement is the last step of coming up, and
 // its withdrawal the first of going down.
-func gate(h *Host, o *Observed) {
+func gate(h *Host, exports []*Export, o *Observed) {
 	h.Down = map[string]string{}
 	for _, l := range h.Link.Links {
 		if why := notUp(l, o); why != "" {
 			h.Down[l.Network] = why
 		}
 	}
-	for i := range h.Exports {
-		e := &h.Exports[i]
-		slices.SortFunc(e.Owners, compareOwner)
-		// One owner that is up is enough.
-		e.Held = ""
-		for _, own := range e.Owners {
-			if e.Held = h.Down[own.Network]; e.Held == "" {
-				break
-			}
-		}
-		if e.Held == "" {
+	h.Exports = make([]*Export, len(exports))
+	h.BGP.Paths = make([]bgp.Path, 0, len(exports))
+	for i, e := range exports {
+		if why := h.held(e); why != "" {
+			e = &Export{e.Path, e.Owners, why}
+		} else {
 			h.BGP.Paths = append(h.BGP.Paths, e.Path)
 		}
+		h.Exports[i] = e
 	}
+}
+
+// held says why an export cannot be announced now, or nothing. One owner that
+// is up is enough.
+func (h *Host) held(e *Export) (why string) {
+	if len(h.Down) == 0 {
+		return ""
+	}
+	for _, own := range e.Owners {
+		if why = h.Down[own.Network]; why == "" {
+			return ""
+		}
+	}
+	return why
 }
 
 // notUp says why a link is not in the state that its announcements need, or
 // nothing when it is.
-func notUp(l link.Link, o *Observed) string {
+func notUp(l *link.Link, o *Observed) string {
 	if o == nil {
 		return "the host has not been looked at yet"
 	}
-	seen, ok := o.Links[l.Name]
-	if !ok {
+	seen := o.Links[l.Name]
+	if seen == nil {
 		return fmt.Sprintf("interface %s does not exist", l.Name)
 	}
 	if n, ours := seen.Network(); !ours || n != l.Network {
@@ -62,7 +72,7 @@ func notUp(l link.Link, o *Observed) string {
 }
 
 // speaker completes h.BGP: who we are and whom we talk to.
-func speaker(h *Host, s config.Server, peers []sharedPeer, o *Observed) {
+func speaker(h *Host, s config.Server, peers []*sharedPeer, o *Observed) {
 	for _, p := range peers {
 		h.Named = append(h.Named, Named{session(p.Peer, s, o), p.networks})
 	}
@@ -146,7 +156,7 @@ func session(p config.Peer, s config.Server, o *Observed) bgp.Peer {
 	if t.Via.IsValid() && out.Multihop == 0 && out.TTLSecurity == 0 {
 		out.Multihop = 255
 	}
-	out.Source = source(t, p.Address, o.Links[t.Dev])
+	out.Source = source(t, p.Address, o.addrs(t.Dev))
 	local := out.LocalAddr
 	if !local.IsValid() {
 		local = out.Source
@@ -158,14 +168,14 @@ func session(p config.Peer, s config.Server, o *Observed) bgp.Peer {
 // source returns the address that we talk to a peer from: what the routing
 // table prefers, unless that is an address that comes and goes and the
 // interface has a lasting one for the same subnet.
-func source(t link.Toward, peer netip.Addr, dev link.Seen) netip.Addr {
+func source(t link.Toward, peer netip.Addr, dev []link.Addr) netip.Addr {
 	lasting := func(a link.Addr) bool { return !a.Dynamic && !a.Temporary && !a.Unusable }
-	for _, a := range dev.Addrs {
+	for _, a := range dev {
 		if a.Addr() == t.Src && lasting(a) {
 			return t.Src
 		}
 	}
-	for _, a := range dev.Addrs {
+	for _, a := range dev {
 		if lasting(a) && a.Contains(peer) {
 			return a.Addr()
 		}
@@ -181,7 +191,7 @@ func nextHop(local netip.Addr, v4 bool, dev string, o *Observed) netip.Addr {
 		return local
 	}
 	var dynamic netip.Addr
-	for _, a := range owner(local, dev, o).Addrs {
+	for _, a := range owner(local, dev, o) {
 		ip := a.Addr()
 		if ip.Is4() != v4 || !ip.IsGlobalUnicast() || a.Unusable || a.Temporary {
 			continue
@@ -196,20 +206,31 @@ func nextHop(local netip.Addr, v4 bool, dev string, o *Observed) netip.Addr {
 	return dynamic
 }
 
-// owner returns the interface that has an address: dev when it does, else the
-// first by name, else dev again.
-func owner(a netip.Addr, dev string, o *Observed) link.Seen {
-	has := func(l link.Seen) bool {
-		return slices.ContainsFunc(l.Addrs, func(x link.Addr) bool { return x.Addr() == a })
+// owner returns the addresses of the interface that has an address: dev when
+// it does, else the first by name, else dev again.
+func owner(a netip.Addr, dev string, o *Observed) []link.Addr {
+	has := func(l []link.Addr) bool {
+		return slices.ContainsFunc(l, func(x link.Addr) bool { return x.Addr() == a })
 	}
-	best := o.Links[dev]
-	if has(best) {
-		return best
+	if has(o.addrs(dev)) {
+		return o.addrs(dev)
 	}
+	best := ""
 	for name, l := range o.Links {
-		if has(l) && (!has(best) || name < best.Name) {
-			best = l
+		if has(l.Addrs) && (best == "" || name < best) {
+			best = name
 		}
 	}
-	return best
+	if best == "" {
+		best = dev
+	}
+	return o.addrs(best)
+}
+
+// addrs returns the addresses of an interface; none when there is no such.
+func (o *Observed) addrs(dev string) []link.Addr {
+	if l := o.Links[dev]; l != nil {
+		return l.Addrs
+	}
+	return nil
 }

@@ -146,7 +146,7 @@ func TestBGPElements(t *testing.T) {
 // named, and the others are there.
 func TestElementsOfOthers(t *testing.T) {
 	f := Family{Subnet: prefix("10.0.0.0/24"), Filter: true, Routing: true}
-	es, err := Config{Networks: []Network{{Name: `x" drop`, V4: f}, {Name: "br0", V4: f}}}.Elements()
+	es, err := Config{Networks: []*Network{{Name: `x" drop`, V4: f}, {Name: "br0", V4: f}}}.Elements()
 	if err == nil || !strings.Contains(err.Error(), `network "x\" drop"`) {
 		t.Errorf("err = %v", err)
 	}

@@ -14,8 +14,8 @@ const Table = "netctl"
 
 // A Config is what the packet filter should do.
 type Config struct {
-	Networks []Network // sorted by Name
-	BGP      *BGP      // nil leaves the port of the speaker open to all
+	Networks []*Network // sorted by Name; shared, never modified
+	BGP      *BGP       // nil leaves the port of the speaker open to all
 }
 
 // A BGP keeps strangers away from the speaker's port: TCP connections to Port

@@ -30,17 +30,19 @@ func Diff(have, want State) []Op {
 		}
 	}
 	d.host()
-	for _, w := range want.Links {
-		d.link(w)
-	}
-	for _, h := range have.Links {
-		if _, ok := find(want.Links, h.Name); !ok {
+	pairs(have.Links, want.Links, func(h, w *Link) {
+		if w != nil && h != w {
+			d.link(h, w)
+		}
+	})
+	pairs(have.Links, want.Links, func(h, w *Link) {
+		if w == nil {
 			d.remove(h)
 		}
-	}
+	})
 	for _, p := range have.Marked {
 		if d.wanted[p] == "" {
-			d.release(Link{Ports: []string{p}})
+			d.release(&Link{Ports: []string{p}})
 		}
 	}
 	return append(d.add, d.del...)
@@ -86,21 +88,20 @@ func (d *differ) keepDefaultRoute() {
 	}
 }
 
-// link makes one link as it should be.
-func (d *differ) link(w Link) {
-	h, ok := find(d.have.Links, w.Name)
-	if ok && h.Kind != w.Kind {
+// link makes one link as it should be; h is what there is of it, or nil.
+func (d *differ) link(h, w *Link) {
+	if h != nil && h.Kind != w.Kind {
 		r := differ{wanted: d.wanted}
 		r.remove(h)
 		d.add = append(d.add, r.del...)
-		ok = false
+		h = nil
 	}
 	op := func(v Verb) Op { return Op{Verb: v, Network: w.Network, Dev: w.Name} }
-	if !ok {
+	if h == nil {
 		o := op(AddLink)
 		o.Kind, o.MAC, o.MTU = w.Kind, w.MAC, w.MTU
 		d.add = append(d.add, o)
-		h = Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true}
+		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true}
 	}
 	if h.Network != w.Network {
 		d.add = append(d.add, op(SetAlias))
@@ -132,7 +133,7 @@ func (d *differ) link(w Link) {
 
 // current returns the value that a setting of link h has, or will have when
 // the operations so far are done.
-func (d *differ) current(h Link, key string) string {
+func (d *differ) current(h *Link, key string) string {
 	for _, s := range d.forced {
 		if strings.Replace(s.Key, "/*/", "/"+h.Name+"/", 1) == key {
 			return s.Value
@@ -141,7 +142,7 @@ func (d *differ) current(h Link, key string) string {
 	return value(h.Sysctls, key)
 }
 
-func (d *differ) ports(h, w Link) {
+func (d *differ) ports(h, w *Link) {
 	for _, p := range w.Ports {
 		if slices.Contains(h.Ports, p) {
 			continue
@@ -160,7 +161,7 @@ func (d *differ) ports(h, w Link) {
 }
 
 // release lets the ports of h go that no link of ours is to have.
-func (d *differ) release(h Link) {
+func (d *differ) release(h *Link) {
 	for _, p := range h.Ports {
 		if d.wanted[p] != "" {
 			continue
@@ -176,29 +177,29 @@ func (d *differ) release(h Link) {
 // marked reports whether interface p bears our mark already.
 func (d *differ) marked(p string) bool {
 	return slices.Contains(d.have.Marked, p) ||
-		slices.ContainsFunc(d.have.Links, func(l Link) bool { return slices.Contains(l.Ports, p) })
+		slices.ContainsFunc(d.have.Links, func(l *Link) bool { return slices.Contains(l.Ports, p) })
 }
 
-func (d *differ) addrs(h, w Link) {
+func (d *differ) addrs(h, w *Link) {
 	op := func(v Verb, p netip.Prefix) Op {
 		return Op{Verb: v, Network: w.Network, Dev: w.Name, Prefix: p}
 	}
-	gone := map[netip.Prefix]bool{}
+	var gone []netip.Prefix // that were removed already
 	for _, a := range w.Addrs {
 		if slices.Contains(h.Addrs, a) {
 			continue
 		}
 		for _, old := range h.Addrs {
-			if old.Addr() == a.Addr() && a.Addr().Is6() && !gone[old] {
+			if old.Addr() == a.Addr() && a.Addr().Is6() && !slices.Contains(gone, old) {
 				d.add = append(d.add, op(DelAddr, old))
-				gone[old] = true
+				gone = append(gone, old)
 			}
 		}
 		d.add = append(d.add, op(AddAddr, a))
 	}
 	promoted := false
 	for _, a := range h.Addrs {
-		if slices.Contains(w.Addrs, a) || gone[a] {
+		if slices.Contains(w.Addrs, a) || slices.Contains(gone, a) {
 			continue
 		}
 		if !promoted && a.Addr().Is4() && slices.ContainsFunc(w.Addrs, func(b netip.Prefix) bool { return a.Masked() == b.Masked() }) {
@@ -211,7 +212,7 @@ func (d *differ) addrs(h, w Link) {
 	}
 }
 
-func (d *differ) routes(h, w Link) {
+func (d *differ) routes(h, w *Link) {
 	for _, r := range w.Routes {
 		if !slices.Contains(h.Routes, r) {
 			d.add = append(d.add, Op{Verb: AddRoute, Network: w.Network, Dev: w.Name, Prefix: r})
@@ -225,7 +226,7 @@ func (d *differ) routes(h, w Link) {
 }
 
 // remove takes a link down with all that is on it.
-func (d *differ) remove(h Link) {
+func (d *differ) remove(h *Link) {
 	d.release(h)
 	d.del = append(d.del, Op{Verb: DelLink, Network: h.Network, Dev: h.Name})
 }
@@ -265,10 +266,33 @@ func valueOf(settings []Sysctl, key string) (string, bool) {
 	return settings[i].Value, true
 }
 
-func find(links []Link, name string) (Link, bool) {
-	i, ok := slices.BinarySearchFunc(links, name, func(l Link, n string) int { return strings.Compare(l.Name, n) })
+// pairs calls each with what have and want hold under every name, in order;
+// nil for the one that does not have it.
+func pairs(have, want []*Link, each func(h, w *Link)) {
+	for len(have) > 0 || len(want) > 0 {
+		var h, w *Link
+		switch {
+		case len(want) == 0 || len(have) > 0 && have[0].Name < want[0].Name:
+			h = have[0]
+		case len(have) == 0 || want[0].Name < have[0].Name:
+			w = want[0]
+		default:
+			h, w = have[0], want[0]
+		}
+		if h != nil {
+			have = have[1:]
+		}
+		if w != nil {
+			want = want[1:]
+		}
+		each(h, w)
+	}
+}
+
+func find(links []*Link, name string) (*Link, bool) {
+	i, ok := slices.BinarySearchFunc(links, name, func(l *Link, n string) int { return strings.Compare(l.Name, n) })
 	if !ok {
-		return Link{}, false
+		return nil, false
 	}
 	return links[i], true
 }

@@ -17,15 +17,15 @@ func prefixes(ss ...string) []netip.Prefix {
 }
 
 // bridge is a bridge br0 of network net0 as it is wanted.
-func bridge(change func(*Link)) Link {
-	l := Link{Name: "br0", Kind: Bridge, Network: "net0", MAC: "02:00:00:00:00:01", MTU: 1500}
+func bridge(change func(*Link)) *Link {
+	l := &Link{Name: "br0", Kind: Bridge, Network: "net0", MAC: "02:00:00:00:00:01", MTU: 1500}
 	if change != nil {
-		change(&l)
+		change(l)
 	}
 	return l
 }
 
-func one(l Link) State { return State{Links: []Link{l}} }
+func one(l *Link) State { return State{Links: []*Link{l}} }
 
 func TestDiff(t *testing.T) {
 	tests := []struct {
@@ -116,11 +116,11 @@ ip link property del dev eth1 altname netctl.port.eth1`,
 		},
 		{
 			name: "a port moves from one bridge to another",
-			have: State{Links: []Link{
+			have: State{Links: []*Link{
 				bridge(func(l *Link) { l.Ports = []string{"eth1"} }),
 				{Name: "br1", Kind: Bridge, Network: "net1"},
 			}},
-			want: State{Links: []Link{
+			want: State{Links: []*Link{
 				bridge(nil),
 				{Name: "br1", Kind: Bridge, Network: "net1", Ports: []string{"eth1"}},
 			}},
@@ -130,7 +130,7 @@ ip link set eth1 up`,
 		},
 		{
 			name: "a port that fell off or was never attached",
-			have: State{Links: []Link{bridge(nil)}, Marked: []string{"eth1"}},
+			have: State{Links: []*Link{bridge(nil)}, Marked: []string{"eth1"}},
 			want: one(bridge(func(l *Link) { l.Ports = []string{"eth1"} })),
 			ops: `
 ip link set eth1 master br0
@@ -153,8 +153,8 @@ ip link del br0`,
 		},
 		{
 			name: "what is made comes before what is deleted",
-			have: State{Links: []Link{{Name: "a0", Kind: Bridge, Network: "a"}}},
-			want: State{Links: []Link{{Name: "b0", Kind: Bridge, Network: "b"}}},
+			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Network: "a"}}},
+			want: State{Links: []*Link{{Name: "b0", Kind: Bridge, Network: "b"}}},
 			ops: `
 ip link add b0 group 1852142691 type bridge
 ip link set b0 alias netctl:b
@@ -163,7 +163,7 @@ ip link del a0`,
 		},
 		{
 			name: "a link of another kind is made anew",
-			have: State{Links: []Link{{Name: "a0", Kind: Bridge, Network: "a"}, bridge(func(l *Link) { l.Kind = "dummy" })}},
+			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Network: "a"}, bridge(func(l *Link) { l.Kind = "dummy" })}},
 			want: one(bridge(nil)),
 			ops: `
 ip link del br0
@@ -192,11 +192,11 @@ sysctl -w net/ipv6/conf/all/forwarding=1`,
 			name: "forwarding of the host overwrites that of the bridges",
 			have: State{
 				Sysctls: []Sysctl{{"net/ipv6/conf/all/forwarding", "0"}},
-				Links:   []Link{bridge(func(l *Link) { l.Sysctls = []Sysctl{{"net/ipv6/conf/br0/forwarding", "0"}} })},
+				Links:   []*Link{bridge(func(l *Link) { l.Sysctls = []Sysctl{{"net/ipv6/conf/br0/forwarding", "0"}} })},
 			},
 			want: State{
 				Sysctls: []Sysctl{{"net/ipv6/conf/all/forwarding", "1"}},
-				Links:   []Link{bridge(func(l *Link) { l.Sysctls = []Sysctl{{"net/ipv6/conf/br0/forwarding", "0"}} })},
+				Links:   []*Link{bridge(func(l *Link) { l.Sysctls = []Sysctl{{"net/ipv6/conf/br0/forwarding", "0"}} })},
 			},
 			ops: `
 sysctl -w net/ipv6/conf/all/forwarding=1

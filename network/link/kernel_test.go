@@ -38,8 +38,10 @@ func newKernel(s State, ports []string) *kernel {
 		for _, s := range l.Sysctls {
 			k.sysctls[s.Key] = s.Value
 		}
-		l.Ports, l.Addrs, l.Routes, l.Sysctls = nil, slices.Clone(l.Addrs), slices.Clone(l.Routes), nil
-		k.links[l.Name] = &l
+		k.links[l.Name] = &Link{
+			Name: l.Name, Kind: l.Kind, Down: l.Down, Network: l.Network, MAC: l.MAC, MTU: l.MTU,
+			Addrs: slices.Clone(l.Addrs), Routes: slices.Clone(l.Routes),
+		}
 	}
 	for _, p := range s.Marked {
 		k.ports[p].marked = true
@@ -63,11 +65,11 @@ func (k *kernel) load(want State) State {
 				l.Sysctls = append(l.Sysctls, Sysctl{c.Key, k.sysctls[c.Key]})
 			}
 		}
-		s.Links = append(s.Links, l)
+		s.Links = append(s.Links, &l)
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.ports)) {
 		p := k.ports[name]
-		if i := slices.IndexFunc(s.Links, func(l Link) bool { return l.Name == p.master }); p.marked && i >= 0 && p.up {
+		if i := slices.IndexFunc(s.Links, func(l *Link) bool { return l.Name == p.master }); p.marked && i >= 0 && p.up {
 			s.Links[i].Ports = append(s.Links[i].Ports, name)
 		} else if p.marked {
 			s.Marked = append(s.Marked, name)
@@ -218,7 +220,7 @@ func states() *rapid.Generator[State] {
 			if v := rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "forwarding"); v != "" {
 				l.Sysctls = []Sysctl{{"net/ipv6/conf/" + name + "/forwarding", v}}
 			}
-			s.Links = append(s.Links, l)
+			s.Links = append(s.Links, &l)
 		}
 		if v := rapid.SampledFrom([]string{"", "0", "1"}).Draw(t, "forward"); v != "" {
 			s.Sysctls = []Sysctl{{forward6, v}}

@@ -32,7 +32,7 @@ const (
 
 // A State is the part of the host that netctl owns.
 type State struct {
-	Links   []Link   // sorted by Name, without duplicates
+	Links   []*Link  // sorted by Name, without duplicates; shared, never modified
 	Sysctls []Sysctl // of the whole host, sorted by Key; never unset again
 	// Marked are interfaces that bear our port mark and are not, or not yet
 	// fully, a port of a link of ours; sorted. It is never wanted.
@@ -64,12 +64,12 @@ type Sysctl struct{ Key, Value string }
 
 // An Observed is what is seen of every link of the host, ours or not.
 type Observed struct {
-	Links  map[string]Seen       // by name
+	Links  map[string]*Seen      // by name
 	Routes []netip.Prefix        // destinations in the main table other than default and connected, sorted
 	Toward map[netip.Addr]Toward // for each peer that was asked for and has a route
 }
 
-// A Seen is one link as the kernel shows it.
+// A Seen is one link as the kernel shows it. It is never modified.
 type Seen struct {
 	Name    string
 	Alias   string

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -80,6 +81,12 @@ func newSite(b *bench) *site {
 		s.routes[i] = watchRoutes(l, ns)
 		s.mon[i] = lab.MonitorRouter(s.router[i])
 	}
+	l.Eventually(patience, "addresses", func() error {
+		if out := s.host.Run("ip", "-o", "-6", "address", "show", "tentative"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
 	s.dir = filepath.Join(l.Dir, "netctl")
 	s.client = client.Unix(filepath.Join(s.dir, "unix.socket"))
 	l.Cleanup(func() { s.client.Close(); s.killServices() })
@@ -111,6 +118,8 @@ func (s *site) start(args ...string) time.Time {
 	}
 	began := time.Now()
 	s.proc = s.host.Start(filepath.Join(bin, "netctld"), append([]string{"--dir", s.dir, "--group", ""}, args...)...)
+	proc := s.proc
+	s.Cleanup(func() { proc.Signal(syscall.SIGTERM); _ = proc.Wait(10 * time.Second) })
 	return began
 }
 

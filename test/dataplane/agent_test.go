@@ -113,7 +113,7 @@ func (a *Agent) Usage(_ struct{}, out *[2]int) error {
 type World struct {
 	Link     link.State
 	Firewall firewall.Config
-	DHCP     []dhcp.Service
+	DHCP     []*dhcp.Service
 }
 
 // Apply makes the host what w says, in the order of the daemon.

@@ -58,7 +58,7 @@ func filters() *rapid.Generator[firewall.Config] {
 		var c firewall.Config
 		for i, name := range []string{"a.b", "br-0", "br0", "br_1", "x012345678901_4"} {
 			if rapid.Bool().Draw(t, name) {
-				c.Networks = append(c.Networks, firewall.Network{
+				c.Networks = append(c.Networks, &firewall.Network{
 					Name: name, DNS: rapid.Bool().Draw(t, "dns"),
 					V4: families(false, i+1).Draw(t, "v4"), V6: families(true, i+1).Draw(t, "v6"),
 				})
@@ -128,7 +128,7 @@ func links() *rapid.Generator[link.State] {
 			for _, k := range []string{"ipv4/conf/" + name + "/forwarding", "ipv6/conf/" + name + "/accept_ra", "ipv6/conf/" + name + "/forwarding"} {
 				l.Sysctls = append(l.Sysctls, link.Sysctl{Key: "net/" + k, Value: oneOf(t, k, "0", "1")})
 			}
-			s.Links = append(s.Links, l)
+			s.Links = append(s.Links, &l)
 		}
 		s.Sysctls = []link.Sysctl{
 			{Key: "net/ipv4/ip_forward", Value: oneOf(t, "forward4", "0", "1")},

@@ -333,7 +333,7 @@ func TestServes(t *testing.T) {
 func TestUnknownBridge(t *testing.T) {
 	h := newBare(t)
 	w := world(lan, bridge{name: "br1", v4: "10.78.0.1/24"})
-	w.Link.Links = append([]link.Link{}, w.Link.Links[0])
+	w.Link.Links = append([]*link.Link{}, w.Link.Links[0])
 	err := h.try("Apply", w, nil)
 	if err == nil || !strings.Contains(err.Error(), "network br1: dnsmasq: interface br1 does not exist") {
 		t.Errorf("err = %v", err)

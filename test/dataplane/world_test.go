@@ -71,9 +71,9 @@ func world(bridges ...bridge) World {
 			b.link(&l)
 		}
 		slices.SortFunc(l.Sysctls, func(a, b link.Sysctl) int { return strings.Compare(a.Key, b.Key) })
-		w.Link.Links = append(w.Link.Links, l)
-		w.Firewall.Networks = append(w.Firewall.Networks, n)
-		w.DHCP = append(w.DHCP, s)
+		w.Link.Links = append(w.Link.Links, &l)
+		w.Firewall.Networks = append(w.Firewall.Networks, &n)
+		w.DHCP = append(w.DHCP, &s)
 	}
 	return w
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
@@ -34,6 +35,11 @@ type Servers struct {
 	// ResolvConf names the upstream DNS servers, as resolv.conf(5);
 	// /etc/resolv.conf unless it is set before the first Apply.
 	ResolvConf string
+
+	// Index returns the index of an interface, which a new one of the same
+	// name does not have. It asks the kernel unless it is set before the first
+	// Apply.
+	Index func(name string) (uint32, error)
 
 	log         *slog.Logger
 	dir         string // absolute
@@ -75,6 +81,7 @@ func New(dir string, log *slog.Logger) (*Servers, error) {
 	if s.deaths, err = newDeaths(); err != nil {
 		return nil, fmt.Errorf("dnsmasq: %w", err)
 	}
+	s.Index = s.ask
 	if s.socket, err = newSocket(); err != nil {
 		s.deaths.close()
 		return nil, fmt.Errorf("dnsmasq: %w", err)
@@ -140,7 +147,7 @@ func (s *Servers) Resync() {
 // replaces what runs otherwise and stops what should not run, several at a
 // time. One that cannot be started does not keep the others from it; the
 // errors are joined and each names its network. The bridges must be there.
-func (s *Servers) Apply(ctx context.Context, services []dhcp.Service) error {
+func (s *Servers) Apply(ctx context.Context, services []*dhcp.Service) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reap(ctx)
@@ -151,12 +158,12 @@ func (s *Servers) Apply(ctx context.Context, services []dhcp.Service) error {
 	}
 	errs := []error{s.upstreams(ctx)}
 	var jobs []func() error
-	wanted := make(map[string]bool, len(services))
+	gone := maps.Clone(s.procs)
 	for _, v := range services {
 		if !v.Offers() {
 			continue
 		}
-		wanted[v.Network] = true
+		delete(gone, v.Network)
 		job, err := s.plan(ctx, v)
 		if err != nil {
 			errs = append(errs, err)
@@ -164,11 +171,9 @@ func (s *Servers) Apply(ctx context.Context, services []dhcp.Service) error {
 			jobs = append(jobs, job)
 		}
 	}
-	for name, p := range s.procs {
-		if !wanted[name] {
-			s.take(p)
-			jobs = append(jobs, func() error { return s.remove(ctx, p) })
-		}
+	for _, p := range gone {
+		s.take(p)
+		jobs = append(jobs, func() error { return s.remove(ctx, p) })
 	}
 	return errors.Join(append(errs, s.together(jobs))...)
 }
@@ -214,8 +219,8 @@ func (s *Servers) put(p *proc) error {
 }
 
 // plan returns what to do for v; nothing when its dnsmasq is as it should be.
-func (s *Servers) plan(ctx context.Context, v dhcp.Service) (func() error, error) {
-	index, err := s.index(v.Network)
+func (s *Servers) plan(ctx context.Context, v *dhcp.Service) (func() error, error) {
+	index, err := s.Index(v.Network)
 	if err != nil {
 		return nil, fmt.Errorf("network %s: dnsmasq: %w", v.Network, err)
 	}
@@ -223,14 +228,15 @@ func (s *Servers) plan(ctx context.Context, v dhcp.Service) (func() error, error
 	if p == nil {
 		p = &proc{network: v.Network}
 	}
-	if p.alive() && p.index == index && reflect.DeepEqual(p.service, v) {
+	if p.alive() && p.index == index && (p.service == v || reflect.DeepEqual(p.service, v)) {
+		p.service = v
 		return nil, nil
 	}
 	dir, err := s.home(v.Network)
 	if err != nil {
 		return nil, err
 	}
-	text, err := dhcp.Render(v, s.files(dir))
+	text, err := dhcp.Render(*v, s.files(dir))
 	if err != nil {
 		return nil, err
 	}

@@ -16,9 +16,8 @@ func newSocket() (int, error) {
 
 func closeSocket(fd int) error { return os.NewSyscallError("close", unix.Close(fd)) }
 
-// index returns the index of an interface, which a new one of the same name
-// does not have.
-func (s *Servers) index(name string) (uint32, error) {
+// ask returns the index of an interface.
+func (s *Servers) ask(name string) (uint32, error) {
 	req, err := unix.NewIfreq(name)
 	if err != nil {
 		return 0, fmt.Errorf("interface %s: %w", name, err)

@@ -12,7 +12,7 @@ import (
 
 // Plan returns what an Apply would do, as commands, and does nothing. It looks
 // for the processes.
-func (s *Servers) Plan(_ context.Context, services []dhcp.Service) ([]string, error) {
+func (s *Servers) Plan(_ context.Context, services []*dhcp.Service) ([]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, err := s.running()
@@ -50,16 +50,16 @@ func (s *Servers) Plan(_ context.Context, services []dhcp.Service) ([]string, er
 
 // wanted returns the configuration file that the process of v should run
 // with. A bridge that does not exist yet has no index, and no process either.
-func (s *Servers) wanted(v dhcp.Service) (string, error) {
+func (s *Servers) wanted(v *dhcp.Service) (string, error) {
 	dir, err := s.home(v.Network)
 	if err != nil {
 		return "", err
 	}
-	text, err := dhcp.Render(v, s.files(dir))
+	text, err := dhcp.Render(*v, s.files(dir))
 	if err != nil {
 		return "", err
 	}
-	index, err := s.index(v.Network)
+	index, err := s.Index(v.Network)
 	if err != nil {
 		index = 0
 	}

@@ -28,7 +28,7 @@ type proc struct {
 	running bool // fd is open: it has not been seen to be dead
 
 	// What is behind conf; not known of one that was found.
-	service dhcp.Service
+	service *dhcp.Service
 	index   uint32
 	text    string
 }

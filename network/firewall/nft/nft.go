@@ -122,6 +122,9 @@ func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
 	}
+	if !f.dirty && f.applied != nil && slices.Equal(f.applied.Networks, want.Networks) && reflect.DeepEqual(f.applied.BGP, want.BGP) {
+		return &todo{next: f.have}, nil
+	}
 	var got *listing
 	if f.dirty {
 		f.have = map[string]owned{}
@@ -216,8 +219,9 @@ func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []
 	var errs []error
 	next = make(map[string]owned, len(want.Networks)+2)
 	take := func(name string, config any, elements func() ([]firewall.Element, error)) {
+		// Most networks are the same pointer as before.
 		if old, ok := f.have[name]; ok && reflect.DeepEqual(old.config, config) {
-			next[name] = old
+			next[name] = owned{config, old.elements}
 			return
 		}
 		es, err := elements()
@@ -231,7 +235,7 @@ func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []
 	// What no network has for itself is kept under names that none can have.
 	nat := want.Translated()
 	take("", want.BGP, func() ([]firewall.Element, error) { return want.BGP.Elements(), nil })
-	take("*", nat, func() ([]firewall.Element, error) { return nat.Elements(), nil })
+	take("*", &nat, func() ([]firewall.Element, error) { return nat.Elements(), nil })
 	for _, n := range want.Networks {
 		take(n.Name, n, n.Elements)
 	}

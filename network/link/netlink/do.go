@@ -174,9 +174,11 @@ func (h *Host) setSysctl(s link.Sysctl) error {
 	defer h.mu.Unlock()
 	if hostWide(s.Key) {
 		clear(h.sysctls) // the kernel has written others with it
+		clear(h.matches)
 		h.lost = true
 	} else {
 		delete(h.sysctls[device(s.Key)], s.Key)
+		delete(h.matches, device(s.Key))
 	}
 	return err
 }

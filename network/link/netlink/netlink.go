@@ -55,7 +55,10 @@ type Host struct {
 	touched map[string]bool              // links that we are changing: no news
 	sysctls map[string]map[string]string // by interface, empty for the host, and key
 	routes  foreignRoutes
-	seen    map[string]link.Seen // nil when links changed since it was made
+	seen    map[string]*link.Seen // nil when links changed since it was made
+	ours    int                   // how many of the links are
+	marked  map[int]*entry        // the links with port marks
+	matches map[string]match      // links that are known to be as they should be, by name
 }
 
 // New returns a Host for the current network namespace.
@@ -68,7 +71,7 @@ func New(log *slog.Logger) (*Host, error) {
 		log: log, ops: ops, wake: make(chan struct{}, 1), lost: true,
 		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
 		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
-		routes: foreignRoutes{stale: true},
+		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: map[string]match{},
 	}
 	if h.read, err = newReader(); err != nil {
 		ops.Close()
@@ -106,6 +109,7 @@ func (h *Host) Resync() {
 	defer h.mu.Unlock()
 	h.lost, h.routes.stale = true, true
 	clear(h.sysctls)
+	clear(h.matches)
 }
 
 // rounds is how often an Apply looks again at what its changes have led to.
@@ -120,13 +124,14 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 	waited := h.BeforeDelete == nil
 	var failed error
 	for round := range rounds {
-		have, err := h.Load(ctx, want)
+		have, found, err := h.load(want)
 		if err != nil {
 			return err
 		}
 		ours, foreign := h.refuse(want)
 		todo := link.Diff(have, ours)
 		if len(todo) == 0 {
+			h.keep(found)
 			if foreign == nil {
 				h.applied = &want
 			}
@@ -184,7 +189,7 @@ func (h *Host) refuse(want link.State) (link.State, error) {
 		e := h.names[w.Name]
 		if e != nil && !e.ours() {
 			if errs == nil {
-				ours := make([]link.Link, i, len(want.Links))
+				ours := make([]*link.Link, i, len(want.Links))
 				copy(ours, want.Links)
 				want.Links, errs = append(ours, want.Links[i:]...), []error{}
 			}

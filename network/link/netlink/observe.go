@@ -38,7 +38,7 @@ func (h *Host) Observe(_ context.Context, peers []netip.Addr) (link.Observed, er
 		return link.Observed{}, err
 	}
 	if h.seen == nil {
-		h.seen = make(map[string]link.Seen, len(h.links))
+		h.seen = make(map[string]*link.Seen, len(h.links))
 		for _, e := range h.links {
 			h.seen[e.name] = h.see(e)
 		}
@@ -56,18 +56,35 @@ func (h *Host) Observe(_ context.Context, peers []netip.Addr) (link.Observed, er
 	return o, nil
 }
 
-func (h *Host) see(e *entry) link.Seen {
-	s := link.Seen{
-		Name: e.name, Alias: e.alias, Kind: e.kind, Up: e.up, Carrier: e.carrier, MAC: e.mac, MTU: e.mtu,
-		Addrs: make([]link.Addr, len(e.addrs)),
+// Index returns the index of an interface as it was when the picture was last
+// brought up to date, as by an Apply.
+func (h *Host) Index(name string) (uint32, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.names[name]; e != nil {
+		return uint32(e.index), nil
 	}
+	return 0, fmt.Errorf("interface %s does not exist", name)
+}
+
+// see returns what is seen of a link; the same as before when it has not
+// changed.
+func (h *Host) see(e *entry) *link.Seen {
+	master := ""
 	if m := h.links[e.master]; m != nil {
-		s.Master = m.name
+		master = m.name
+	}
+	if e.seen != nil && e.seen.Master == master {
+		return e.seen
+	}
+	e.seen = &link.Seen{
+		Name: e.name, Alias: e.alias, Kind: e.kind, Up: e.up, Carrier: e.carrier, MAC: e.mac, MTU: e.mtu,
+		Master: master, Addrs: make([]link.Addr, len(e.addrs)),
 	}
 	for i, a := range e.addrs {
-		s.Addrs[i] = a.Addr
+		e.seen.Addrs[i] = a.Addr
 	}
-	return s
+	return e.seen
 }
 
 // readRoutes reads the foreign routes when they have changed, but not more

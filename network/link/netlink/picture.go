@@ -2,6 +2,7 @@ package netlink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,7 +11,8 @@ import (
 	"netctl/network/link"
 )
 
-// An entry is one link in the picture. It is replaced, never changed.
+// An entry is one link in the picture. It is replaced, never changed, apart
+// from what is remembered of it.
 type entry struct {
 	index, master int
 	name          string
@@ -24,6 +26,8 @@ type entry struct {
 	conf          uint64   // digest of its settings, when it is ours
 	addrs         []addr
 	routes        []netip.Prefix // with our protocol, sorted
+
+	seen *link.Seen // what Observe makes of it; nil until it has
 }
 
 // An addr is an address on a link.
@@ -96,6 +100,7 @@ func (h *Host) set(index int, e *entry) (changed bool) {
 		delete(h.names, old.name)
 	}
 	h.forget(old, e)
+	h.count(index, old, e)
 	if e == nil {
 		delete(h.links, index)
 		return !h.touched[old.name]
@@ -110,6 +115,7 @@ func (h *Host) forget(old, e *entry) {
 	for _, l := range []*entry{old, e} {
 		if l != nil {
 			delete(h.sysctls, l.name)
+			delete(h.matches, l.name)
 		}
 	}
 	if old != nil && e != nil && old.conf != e.conf {
@@ -117,51 +123,122 @@ func (h *Host) forget(old, e *entry) {
 	}
 }
 
+// count keeps the number of links of ours, and which links bear port marks,
+// when one changes from old to e.
+func (h *Host) count(index int, old, e *entry) {
+	if old != nil && old.ours() {
+		h.ours--
+	}
+	delete(h.marked, index)
+	if e == nil {
+		return
+	}
+	if e.ours() {
+		h.ours++
+	}
+	if len(e.marks) > 0 {
+		h.marked[index] = e
+	}
+}
+
 // Load returns what of the host is ours. It holds the settings that want
 // names, and no others.
 func (h *Host) Load(_ context.Context, want link.State) (link.State, error) {
+	s, _, err := h.load(want)
+	return s, err
+}
+
+// A match is a link as it was found and as it is wanted.
+type match struct {
+	entry *entry
+	want  *link.Link
+}
+
+// load is Load. Links of which it is known that they are as they should be are
+// those of want themselves, which saves the comparison; of the others it
+// returns what it has found.
+func (h *Host) load(want link.State) (s link.State, found []match, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if changed, err := h.refresh(); err != nil {
-		return link.State{}, err
+		return link.State{}, nil, err
 	} else if changed {
 		h.poke()
 	}
-	var s link.State
 	ports := map[int][]string{}
-	for _, e := range h.links {
-		switch m := h.links[e.master]; {
-		case len(e.marks) == 0:
-		case m != nil && m.ours() && e.up:
+	for _, e := range h.marked {
+		if m := h.links[e.master]; m != nil && m.ours() && e.up {
 			ports[e.master] = append(ports[e.master], e.name)
-		default:
+		} else {
 			s.Marked = append(s.Marked, e.name)
-		}
-		if e.ours() {
-			s.Links = append(s.Links, e.link())
 		}
 	}
 	slices.Sort(s.Marked)
-	slices.SortFunc(s.Links, func(a, b link.Link) int { return strings.Compare(a.Name, b.Name) })
-	for i := range s.Links {
-		l := &s.Links[i]
-		l.Ports = ports[h.names[l.Name].index]
-		slices.Sort(l.Ports)
+	var errs []error
+	s.Links = make([]*link.Link, 0, len(want.Links))
+	for _, w := range want.Links {
+		e := h.names[w.Name]
+		if e == nil || !e.ours() {
+			continue
+		}
+		if h.matches[w.Name] == (match{e, w}) && len(ports[e.index]) == 0 {
+			s.Links = append(s.Links, w)
+			continue
+		}
+		l := e.link(ports[e.index])
+		l.Sysctls, err = h.settings(w.Sysctls)
+		s.Links, errs = append(s.Links, l), append(errs, err)
+		found = append(found, match{e, w})
 	}
-	return s, h.settings(&s, want)
+	if len(s.Links) < h.ours {
+		s.Links = append(s.Links, h.others(want, ports)...)
+		slices.SortFunc(s.Links, compareLink)
+	}
+	s.Sysctls, err = h.hostSettings(want.Sysctls)
+	return s, found, errors.Join(append(errs, err)...)
 }
 
-// link returns the link of ours that e is, without ports and settings.
-func (e *entry) link() link.Link {
-	l := link.Link{
+// others returns the links of ours that are not wanted.
+func (h *Host) others(want link.State, ports map[int][]string) []*link.Link {
+	var out []*link.Link
+	for _, e := range h.links {
+		if !e.ours() {
+			continue
+		}
+		l := e.link(ports[e.index])
+		if _, wanted := slices.BinarySearchFunc(want.Links, l, compareLink); !wanted {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func compareLink(a, b *link.Link) int { return strings.Compare(a.Name, b.Name) }
+
+// keep remembers that links are as they should be. What is known of ports is
+// not known of a link alone.
+func (h *Host) keep(found []match) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range found {
+		if len(m.want.Ports) == 0 {
+			h.matches[m.want.Name] = m
+		}
+	}
+}
+
+// link returns the link of ours that e is, without settings.
+func (e *entry) link(ports []string) *link.Link {
+	l := &link.Link{
 		Name: e.name, Kind: e.kind, Network: strings.TrimPrefix(e.alias, link.AliasPrefix),
-		Down: !e.up, MAC: e.mac, MTU: e.mtu, Routes: e.routes,
+		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports, Routes: e.routes,
 	}
 	for _, a := range e.addrs {
 		if a.global {
 			l.Addrs = append(l.Addrs, a.Prefix)
 		}
 	}
+	slices.Sort(l.Ports)
 	slices.SortFunc(l.Addrs, netip.Prefix.Compare)
 	return l
 }

@@ -19,36 +19,32 @@ const (
 	forward6 = conf6 + "/all/forwarding"
 )
 
-// settings fills in the values that s has now of the settings that want names.
-func (h *Host) settings(s *link.State, want link.State) error {
-	var errs []error
-	for _, w := range want.Sysctls {
-		v, err := h.sysctl(w.Key)
-		errs = append(errs, err)
-		s.Sysctls = append(s.Sysctls, link.Sysctl{Key: w.Key, Value: v})
-		if w.Key == forward6 && w.Value == "1" && v != "1" {
+// hostSettings returns the values of the settings of the host that are wanted.
+func (h *Host) hostSettings(want []link.Sysctl) ([]link.Sysctl, error) {
+	have, err := h.settings(want)
+	errs := []error{err}
+	for i, w := range want {
+		if w.Key == forward6 && w.Value == "1" && have[i].Value != "1" {
 			ras, err := acceptRA()
 			errs = append(errs, err)
-			s.Sysctls = append(s.Sysctls, ras...)
+			have = append(have, ras...)
 		}
 	}
-	slices.SortFunc(s.Sysctls, func(a, b link.Sysctl) int { return strings.Compare(a.Key, b.Key) })
-	s.Sysctls = slices.CompactFunc(s.Sysctls, func(a, b link.Sysctl) bool { return a.Key == b.Key })
-	i := 0
-	for _, w := range want.Links {
-		for i < len(s.Links) && s.Links[i].Name < w.Name {
-			i++
-		}
-		if i == len(s.Links) || s.Links[i].Name != w.Name {
-			continue
-		}
-		for _, c := range w.Sysctls {
-			v, err := h.sysctl(c.Key)
-			errs = append(errs, err)
-			s.Links[i].Sysctls = append(s.Links[i].Sysctls, link.Sysctl{Key: c.Key, Value: v})
-		}
+	slices.SortFunc(have, func(a, b link.Sysctl) int { return strings.Compare(a.Key, b.Key) })
+	return slices.CompactFunc(have, func(a, b link.Sysctl) bool { return a.Key == b.Key }), errors.Join(errs...)
+}
+
+// settings returns the values that settings have which are wanted, in the same
+// order.
+func (h *Host) settings(want []link.Sysctl) ([]link.Sysctl, error) {
+	var errs []error
+	have := make([]link.Sysctl, len(want))
+	for i, w := range want {
+		v, err := h.sysctl(w.Key)
+		have[i] = link.Sysctl{Key: w.Key, Value: v}
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return have, errors.Join(errs...)
 }
 
 // sysctl returns the value of a setting; nothing when the kernel has no such
