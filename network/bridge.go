@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"go4.org/netipx"
@@ -35,18 +36,38 @@ type claim struct {
 }
 
 // part returns the contribution of n to a member, derived at the first call.
-func (n *Network) part(member string) *part {
+// What is equal in like, the contribution of the network as it was before, is
+// taken from there; like may be nil.
+func (n *Network) part(member string, like *part) *part {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	p, ok := n.parts[member]
 	if !ok {
 		p = derivePart(n.Name, member, n.Config[member])
+		p.share(like)
 		if n.parts == nil {
 			n.parts = map[string]*part{}
 		}
 		n.parts[member] = p
 	}
 	return p
+}
+
+// share replaces what is equal in like by what is there, so that those who
+// compare pointers find nothing new.
+func (p *part) share(like *part) {
+	if like == nil {
+		return
+	}
+	if reflect.DeepEqual(p.link, like.link) {
+		p.link = like.link
+	}
+	if reflect.DeepEqual(p.firewall, like.firewall) {
+		p.firewall = like.firewall
+	}
+	if reflect.DeepEqual(p.service, like.service) {
+		p.service = like.service
+	}
 }
 
 func derivePart(name, member string, c config.Bridge) *part {

@@ -40,7 +40,7 @@ func TestGate(t *testing.T) {
 		"another address":    {link.Seen{Name: "br0", Alias: "netctl:br0", Up: true, Addrs: at("10.1.0.2/24")}, "does not have address 10.1.0.1/24"},
 		"another length":     {link.Seen{Name: "br0", Alias: "netctl:br0", Up: true, Addrs: at("10.1.0.1/25")}, "does not have address 10.1.0.1/24"},
 	} {
-		o := &network.Observed{Observed: link.Observed{Links: map[string]link.Seen{tt.seen.Name: tt.seen}}}
+		o := &network.Observed{Observed: link.Observed{Links: map[string]*link.Seen{tt.seen.Name: &tt.seen}}}
 		h, err := network.Derive(s, o, "none")
 		if err != nil {
 			t.Fatal(err)

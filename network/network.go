@@ -217,7 +217,7 @@ func compareOwner(a, b Owner) int {
 // Prefixes returns the subnets and routes behind the network on a member.
 func (n *Network) Prefixes(member string) []netip.Prefix {
 	var out []netip.Prefix
-	for _, c := range n.part(member).claims {
+	for _, c := range n.part(member, nil).claims {
 		out = append(out, c.prefix)
 	}
 	return out

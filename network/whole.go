@@ -43,11 +43,13 @@ func (w *whole) next(networks []*Network, member string) (*whole, error) {
 			i++
 			continue
 		}
+		var was *part
 		if i < len(w.networks) && w.networks[i].Name == is.Name {
-			c.gone = append(c.gone, w.parts[i])
+			was = w.parts[i]
+			c.gone = append(c.gone, was)
 			i++
 		}
-		n.parts[j] = is.part(member)
+		n.parts[j] = is.part(member, was)
 		c.come = append(c.come, n.parts[j])
 	}
 	c.gone = append(c.gone, w.parts[i:]...)

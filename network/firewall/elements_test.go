@@ -106,7 +106,7 @@ func TestTranslated(t *testing.T) {
 	}
 	off := to("10.9.0.0/24", "192.0.2.9")
 	off.NAT = false
-	c := Config{Networks: []Network{
+	c := Config{Networks: []*Network{
 		{Name: "br0", V4: to("10.0.0.0/24", "192.0.2.5"), V6: to("fd42::/64", "2001:db8::5")},
 		{Name: "br1", V4: to("10.1.0.0/24", "192.0.2.5")},
 		{Name: "br2", V4: off, V6: Family{NAT: true, NATAddr: addr("2001:db8::9")}},
