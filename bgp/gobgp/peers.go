@@ -89,9 +89,10 @@ func (s *Speaker) addPeer(ctx context.Context, p *peer) error {
 // connect gives a peer a new link. It needs mu.
 func (s *Speaker) connect(ctx context.Context, p *peer) {
 	ctx = context.WithoutCancel(ctx)
+	addr := p.want.Addr // never changes, unlike the rest, which needs mu
 	l := &link{
 		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters,
-		changed: func() { s.poke(p.want.Addr) },
+		changed: func() { s.poke(addr) },
 	}
 	l.opened = func(o open) { s.opened(ctx, p, l, o) }
 	l.over = func() { s.renew(ctx, p, l) }
