@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -132,5 +133,24 @@ func TestShutdownFails(t *testing.T) {
 	}
 	if err := <-b.ended; err == nil {
 		t.Error("the daemon ends without an error")
+	}
+}
+
+// TestPowerFailsWhileStopping has the power fail while a restart is under way,
+// and the data plane still at work.
+func TestPowerFailsWhileStopping(t *testing.T) {
+	b := newBench(t)
+	b.enable()
+	busy, release := make(chan struct{}), make(chan struct{})
+	b.host.before = func(context.Context) { close(busy); <-release }
+	if _, err := b.DeleteNetwork(t.Context(), "br0", ""); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	b.signals <- syscall.SIGTERM
+	b.signals <- syscall.SIGPWR // there is room for it when the first was taken
+	close(release)
+	if err := <-b.ended; err != nil || !slices.Equal(b.speaker.stopped, []bgp.StopMode{bgp.Withdraw}) {
+		t.Errorf("stopped %v, %v", b.speaker.stopped, err)
 	}
 }

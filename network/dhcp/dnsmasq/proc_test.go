@@ -26,7 +26,11 @@ func TestMain(m *testing.M) {
 // host can do that too, to have the real one stopped, or theirs in its place.
 func TestImpostor(t *testing.T) {
 	const server, stranger = 54321, 54322
-	conf := filepath.Join(t.TempDir(), "dnsmasq-1.conf")
+	s := &Servers{dir: t.TempDir(), uids: []string{"0", strconv.Itoa(server)}}
+	conf := filepath.Join(s.dir, "networks", "br0", "dnsmasq-1.conf")
+	if err := os.MkdirAll(filepath.Dir(conf), 0o711); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(conf, []byte("user=dnsmasq\nuser=games\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +42,6 @@ func TestImpostor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Servers{uids: []string{"0", strconv.Itoa(server)}}
 	for _, tt := range []struct {
 		uid  uint32
 		ours bool
@@ -70,6 +73,13 @@ func TestImpostor(t *testing.T) {
 		}
 		if got := s.trusts(cmd.Process.Pid, conf); got != tt.ours {
 			t.Errorf("user %d: ours: %t", tt.uid, got)
+		}
+		found, err := s.running()
+		if err != nil || len(found) > 0 != tt.ours {
+			t.Errorf("user %d: found %d, %v", tt.uid, len(found), err)
+		}
+		for _, p := range found {
+			p.close()
 		}
 		_ = in.Close()
 		if err := cmd.Wait(); err != nil {
