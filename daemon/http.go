@@ -199,8 +199,11 @@ func ifMatch(r *http.Request, current any) error {
 // not one JSON value is an error. An empty body leaves v as it is.
 func body(r *http.Request, v any) error {
 	b, err := io.ReadAll(r.Body)
-	if err != nil {
+	switch tooLarge := (*http.MaxBytesError)(nil); {
+	case errors.As(err, &tooLarge):
 		return err
+	case err != nil: // the client has hung up, or takes too long
+		return api.Errorf(api.Invalid, "request body: %w", err)
 	}
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil

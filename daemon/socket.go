@@ -82,8 +82,20 @@ func connContext(group int) func(context.Context, net.Conn) context.Context {
 // readyMessage is what the log says when the daemon is ready.
 const readyMessage = "ready"
 
-// notify tells systemd when the daemon is ready, and that it is alive for as
-// long as the store answers (sd_notify(3)). Without systemd it does nothing.
+// hungAfter is how long a turn of the speaker may take before the daemon counts
+// as hung. A million paths take a fraction of that.
+const hungAfter = 2 * time.Minute
+
+// alive reports whether the daemon does its work: the store answers, and the
+// speaker has not got stuck. A data plane that hangs is no reason to start
+// again; it would hang again.
+func (d *Daemon) alive(ctx context.Context) bool {
+	_, err := d.store.Snapshot(ctx)
+	return err == nil && d.speaking.Busy() < hungAfter
+}
+
+// notify tells systemd when the daemon is ready, and for as long as it is alive
+// that it is (sd_notify(3)). Without systemd it does nothing.
 func (d *Daemon) notify(ctx context.Context) error {
 	ready := func() bool { return d.notReady() == "" }
 	if err := d.progress.until(ctx, ready); err != nil {
@@ -105,7 +117,8 @@ func (d *Daemon) notify(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if _, err := d.store.Snapshot(ctx); err != nil {
+			if !d.alive(ctx) {
+				d.log.Error("the watchdog is not fed: the daemon hangs", "turn", d.speaking.Busy().Round(time.Second))
 				continue
 			}
 			if _, err := sd.SdNotify(false, sd.SdNotifyWatchdog); err != nil {

@@ -45,6 +45,7 @@ type Loop[S any] struct {
 	mu     sync.Mutex
 	status []Status
 	turned bool
+	began  time.Time // of the turn that is being taken; zero between turns
 }
 
 // Options describe a Loop.
@@ -91,6 +92,17 @@ func (l *Loop[S]) Turned() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.turned
+}
+
+// Busy returns for how long the present turn has been taken, or 0 between
+// turns.
+func (l *Loop[S]) Busy() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.began.IsZero() {
+		return 0
+	}
+	return time.Since(l.began)
 }
 
 // Run takes turns until ctx is cancelled. It is the only goroutine that
@@ -147,6 +159,8 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 	if l.opts.Done != nil {
 		defer l.opts.Done() // runs after the lock below is released
 	}
+	l.begin(time.Now())
+	defer l.begin(time.Time{})
 	s, err := l.opts.Load(ctx)
 	if err != nil {
 		err = fmt.Errorf("load: %w", err)
@@ -166,9 +180,15 @@ func (l *Loop[S]) Turn(ctx context.Context) error {
 		}
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.turned = true
+	l.mu.Unlock()
 	return errors.Join(errs...)
+}
+
+func (l *Loop[S]) begin(at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.began = at
 }
 
 // stall records that no target could be tried.

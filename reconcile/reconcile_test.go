@@ -133,11 +133,23 @@ func TestMeasure(t *testing.T) {
 			Log:     slog.New(slog.DiscardHandler),
 			Measure: func(target string, took time.Duration, err error) { turns = append(turns, turn{target, took, err}) },
 		})
+		if l.Busy() != 0 {
+			t.Errorf("busy for %s before the first turn", l.Busy())
+		}
+		go func() {
+			time.Sleep(600 * time.Millisecond)
+			if l.Busy() != 600*time.Millisecond {
+				t.Errorf("busy for %s", l.Busy())
+			}
+		}()
 		if err := l.Turn(t.Context()); !errors.Is(err, busy) {
 			t.Fatal(err)
 		}
 		if want := []turn{{"nft", time.Second, busy}, {"bgp", 0, nil}}; !slices.Equal(turns, want) {
 			t.Errorf("measured %v, want %v", turns, want)
+		}
+		if l.Busy() != 0 {
+			t.Errorf("busy for %s after the turn", l.Busy())
 		}
 	})
 }

@@ -1,7 +1,7 @@
 package fault
 
 import (
-	"encoding/json"
+	"context"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"netctl/api"
+	"netctl/client"
 	"netctl/test/lab"
 )
 
@@ -154,12 +154,14 @@ func (s *site) clean() {
 // stored returns the networks and their configuration as text.
 func (s *site) stored() string {
 	s.Helper()
-	var e struct{ Metadata []api.Network }
-	if err := json.Unmarshal([]byte(s.Daemon.Get("/1.0/networks?recursion=1")), &e); err != nil {
+	c := client.Unix(s.Daemon.Socket())
+	defer c.Close()
+	networks, err := c.Networks(context.Background())
+	if err != nil {
 		s.Fatalf("networks: %v", err)
 	}
 	var b strings.Builder
-	for _, n := range e.Metadata {
+	for _, n := range networks {
 		fmt.Fprintln(&b, n.Name, n.Config)
 	}
 	return b.String()

@@ -18,7 +18,7 @@ import (
 
 // growth is how much more memory the daemon may have at the end of a test with
 // bad peers than at its beginning, in bytes.
-const growth = 32 << 20
+const growth = 64 << 20
 
 // A peer that sends its whole table, one UPDATE for each prefix, costs neither
 // memory nor anybody else's session.

@@ -3,7 +3,7 @@
 package fault
 
 import (
-	"encoding/json"
+	"context"
 	"os"
 	"regexp"
 	"strconv"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"netctl/api"
+	"netctl/client"
 	"netctl/test/lab"
 )
 
@@ -44,12 +45,14 @@ func newSite(t *testing.T, keys ...string) *site {
 // peers returns what the daemon says of its peers, by address.
 func (s *site) peers() map[string]api.BGPPeer {
 	s.Helper()
-	var e struct{ Metadata []api.BGPPeer }
-	if err := json.Unmarshal([]byte(s.Daemon.Get("/1.0/bgp/peers?recursion=1")), &e); err != nil {
+	c := client.Unix(s.Daemon.Socket())
+	defer c.Close()
+	peers, err := c.BGPPeers(context.Background())
+	if err != nil {
 		s.Fatalf("peers: %v", err)
 	}
 	out := map[string]api.BGPPeer{}
-	for _, p := range e.Metadata {
+	for _, p := range peers {
 		out[p.Address] = p
 	}
 	return out

@@ -1,0 +1,127 @@
+package fault
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A supervisor does for the daemon what systemd does for a service with
+// Type=notify and WatchdogSec=: when it has not been told for that long that
+// the daemon is alive, it kills the daemon and starts another.
+type supervisor struct {
+	*site
+	conn  *net.UnixConn
+	limit time.Duration
+	kills int
+}
+
+// supervise starts the daemon anew, under supervision.
+func (s *site) supervise(limit time.Duration) *supervisor {
+	s.Helper()
+	path := filepath.Join(s.Dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		s.Fatalf("%v", err)
+	}
+	s.Cleanup(func() { _ = conn.Close() })
+	s.Daemon.Stop(syscall.SIGTERM)
+	s.Daemon.Vars = []string{"NOTIFY_SOCKET=" + path, fmt.Sprintf("WATCHDOG_USEC=%d", limit.Microseconds())}
+	s.Daemon.Start()
+	return &supervisor{site: s, conn: conn, limit: limit}
+}
+
+// wait takes in notifications until there is one with the text, and does what
+// a supervisor does meanwhile.
+func (v *supervisor) wait(text string) {
+	v.Helper()
+	buf := make([]byte, 4096)
+	started, deadline := false, time.Now().Add(40*time.Second)
+	for time.Now().Before(deadline) {
+		_ = v.conn.SetReadDeadline(time.Now().Add(v.limit))
+		n, err := v.conn.Read(buf)
+		switch {
+		case err == nil && strings.Contains(string(buf[:n]), text):
+			return
+		case err == nil:
+			started = true
+		case !isTimeout(err):
+			v.Fatalf("notifications: %v", err)
+		case started || v.kills == 0: // a service that is starting has more time
+			v.Daemon.Proc.Signal(syscall.SIGABRT) // for its stacks, if it can
+			_ = v.Daemon.Proc.Wait(500 * time.Millisecond)
+			v.Daemon.Stop(syscall.SIGKILL)
+			v.kills++
+			started = false
+			v.Daemon.Start()
+		}
+	}
+	v.Fatalf("no %q in time", text)
+}
+
+// A daemon that hangs is killed by its watchdog and started again, and the
+// router and the traffic see nothing of it.
+func TestHung(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.Client("web", "br0", []string{"198.51.100.10/24"}, []string{"198.51.100.1"})
+	v := s.supervise(2 * time.Second)
+	v.wait("READY=1")
+	for range 5 {
+		v.wait("WATCHDOG=1")
+	}
+	s.back()
+	since := time.Now()
+	ping := s.Ping(s.Far, "198.51.100.10")
+	s.Daemon.Proc.Signal(syscall.SIGSTOP)
+	start := time.Now()
+	v.wait("READY=1")
+	s.back()
+	t.Logf("announcing again %s after the daemon began to hang", time.Since(start).Round(time.Millisecond))
+	if v.kills != 1 {
+		t.Errorf("the daemon was killed %d times", v.kills)
+	}
+	for range 3 {
+		v.wait("WATCHDOG=1")
+	}
+	s.Undisturbed(since, subnet4, subnet6)
+	ping.Check()
+	go func() { // nobody listens any more; the daemon does not mind
+		for _, err := v.conn.Read(make([]byte, 4096)); err == nil; _, err = v.conn.Read(make([]byte, 4096)) {
+		}
+	}()
+}
+
+// A daemon in a time namespace (time_namespaces(7)) whose clocks are years
+// ahead of those of all others does all it should. Its timers run on the
+// monotonic clock, as do all of GoBGP's, so that a change of the time of day is
+// nothing to them. The time of day counts for what was stored with one:
+// leases, tokens and certificates.
+func TestClockOffset(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	since := time.Now()
+	s.Daemon.Stop(syscall.SIGTERM)
+	s.Daemon.Wrap = []string{"unshare", "--time", "--monotonic", "1000000000", "--boottime", "1000000000"}
+	s.Daemon.Start()
+	s.Daemon.WaitReady()
+	here, _ := os.Readlink("/proc/self/ns/time")
+	there, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/time", s.Daemon.Proc.Cmd.Process.Pid))
+	if err != nil || here == there {
+		t.Fatalf("the daemon is in the time namespace %s, we are in %s: %v", there, here, err)
+	}
+	s.back()
+	s.Undisturbed(since, subnet4, subnet6)
+	s.Network("br1", "198.51.101.1/24", "none")
+	s.WaitRoutes(1, "198.51.101.0/24")
+	s.within("a bridge that was deleted", func() { s.Host.Run("ip", "link", "del", "br1") }, func() error {
+		_, err := s.Host.Try("ip", "link", "show", "br1")
+		return err
+	})
+	s.WaitRoutes(1, "198.51.101.0/24")
+}
