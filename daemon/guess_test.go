@@ -68,23 +68,44 @@ func TestTagTellsNothing(t *testing.T) {
 	}
 }
 
-// TestRenameHeedsIfMatch renames a network that is not as it was.
-func TestRenameHeedsIfMatch(t *testing.T) {
-	b := newBench(t)
-	b.applied(b.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{"ipv4.address": "10.1.0.1/24", "ipv6.address": "none"}}))
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://netctl/1.0/networks/br0", strings.NewReader(`{"name":"br1"}`))
+// TestIfMatch sends every write of an object with the ETag of another version of
+// it: none is carried out.
+func TestIfMatch(t *testing.T) {
+	s := newSite(t)
+	s.applied(s.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{"ipv4.address": "10.1.0.1/24", "ipv6.address": "none"}}))
+	_, fingerprint := s.trusts("laptop", false)
+	before, err := s.Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("If-Match", strings.Repeat("0", 64))
-	resp, err := b.http().Do(req)
-	if err != nil {
-		t.Fatal(err)
+	network, certificate := "/1.0/networks/br0", "/1.0/certificates/"+fingerprint
+	for _, tt := range []struct{ method, path, body string }{
+		{"PUT", "/1.0", `{"config":{}}`},
+		{"PATCH", "/1.0", `{"config":{"user.x":"y"}}`},
+		{"PUT", network, `{"config":{"ipv4.address":"10.2.0.1/24","ipv6.address":"none"}}`},
+		{"PATCH", network, `{"config":{"user.x":"y"}}`},
+		{"POST", network, `{"name":"br1"}`},
+		{"DELETE", network, ""},
+		{"PUT", certificate, `{"name":"x","type":"client"}`},
+		{"PATCH", certificate, `{"name":"x"}`},
+		{"DELETE", certificate, ""},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://netctl"+tt.path, strings.NewReader(tt.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("If-Match", strings.Repeat("0", 64))
+		resp, err := s.transport().RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != http.StatusPreconditionFailed {
+			t.Errorf("%s %s: %s", tt.method, tt.path, resp.Status)
+		}
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusPreconditionFailed {
-		t.Errorf("status %d", resp.StatusCode)
+	if after, err := s.Status(t.Context()); err != nil || after.Revision != before.Revision {
+		t.Errorf("revision %d, was %d; %v", after.Revision, before.Revision, err)
 	}
 }
 
