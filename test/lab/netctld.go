@@ -177,8 +177,18 @@ func (d *Netctld) Env() []string {
 	return []string{"NETCTL_DIR=" + d.Dir, "LXD_SOCKET=" + filepath.Join(d.Dir, "unix.socket"), "PATH=" + d.bin + ":" + os.Getenv("PATH")}
 }
 
-// TryCLI runs the command netctl on the host of the daemon.
+// patience is how long a write of a lab waits to take effect: labs that are
+// built and removed side by side hold each other up in the kernel.
+const patience = "--wait=45s"
+
+// TryCLI runs the command netctl on the host of the daemon. Writes wait
+// patiently unless the test says otherwise.
 func (d *Netctld) TryCLI(args ...string) (string, error) {
+	own := func(a string) bool { return strings.HasPrefix(a, "--wait") || a == "--dry-run" || a == "--help" }
+	if len(args) > 2 && slices.Contains([]string{"create", "set", "unset", "rename", "delete"}, args[1]) &&
+		slices.Contains([]string{"network", "config"}, args[0]) && !slices.ContainsFunc(args, own) {
+		args = append(slices.Clone(args), patience)
+	}
 	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.dir()}, args...)...)
 }
 
