@@ -53,6 +53,18 @@ check: ## check format, vet, linters, layers, and that generated files are up to
 bench: deps build ## measure it next to BIRD and gobgpd, in namespaces; needs root
 	NETCTL_BIN=bin go run ./test/bench $(BENCH)
 
+# How long each fuzz target runs.
+FUZZ_TIME ?= 30s
+
+.PHONY: fuzz
+fuzz: deps ## run every fuzz target for FUZZ_TIME (30s)
+	@git grep -l '^func Fuzz' -- '*_test.go' | while read -r f; do \
+		sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$f" | while read -r name; do \
+			echo "$$(dirname "$$f") $$name"; \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZ_TIME) "./$$(dirname "$$f")" </dev/null; \
+		done; \
+	done
+
 .PHONY: fmt
 fmt: ## format the code
 	$(TOOL) golangci-lint fmt

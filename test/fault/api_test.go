@@ -24,7 +24,7 @@ import (
 )
 
 // descriptors returns how many files the daemon has open.
-func descriptors(t *testing.T, d *lab.Netctld) int {
+func descriptors(t testing.TB, d *lab.Netctld) int {
 	t.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.Proc.Cmd.Process.Pid))
 	if err != nil {
@@ -34,7 +34,7 @@ func descriptors(t *testing.T, d *lab.Netctld) int {
 }
 
 // goroutines returns how many goroutines the daemon has.
-func goroutines(t *testing.T, c *client.Client) (n int) {
+func goroutines(t testing.TB, c *client.Client) (n int) {
 	t.Helper()
 	text, err := c.Metrics(t.Context())
 	if err != nil {

@@ -33,7 +33,7 @@ type site struct{ *lab.Site }
 func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c) }
 
 // newSite builds a site with a network br0 that its router has heard of.
-func newSite(t *testing.T, keys ...string) *site {
+func newSite(t testing.TB, keys ...string) *site {
 	t.Helper()
 	s := &site{lab.NewSite(t, bird, false)}
 	s.Network("br0", bridge4, bridge6, keys...)
