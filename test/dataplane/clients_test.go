@@ -1,6 +1,7 @@
 package dataplane_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -272,12 +273,16 @@ func TestStateful(t *testing.T) {
 	if want := []string{"fd77::100", "fd77::1"}; !slices.Equal(got, want) {
 		t.Errorf("address and name server %v, want %v", got, want)
 	}
-	var leases []dhcp.Lease
-	s.host.call("Leases", "br0", &leases)
 	mac := strings.TrimSpace(c.Run("sh", "-c", "ip -o link show eth0 | sed 's/.*ether \\([^ ]*\\).*/\\1/'"))
-	if len(leases) != 1 || leases[0].Addr != addr("fd77::100") || leases[0].MAC != mac || leases[0].Hostname != "six" {
-		t.Errorf("leases %+v, want one of %s", leases, mac)
-	}
+	// dnsmasq answers first and writes its leases then.
+	s.Eventually(5*time.Second, "the lease", func() error {
+		var leases []dhcp.Lease
+		s.host.call("Leases", "br0", &leases)
+		if len(leases) != 1 || leases[0].Addr != addr("fd77::100") || leases[0].MAC != mac || leases[0].Hostname != "six" {
+			return fmt.Errorf("leases %+v, want one of %s", leases, mac)
+		}
+		return nil
+	})
 	var found []string
 	c.Addr("eth0", "fd77::100/64")
 	c.call("Resolve", map[string]string{"Server": "fd77::1", "Name": "six.netctl"}, &found)

@@ -110,10 +110,11 @@ func TestClients(t *testing.T) {
 		if !subnet.Contains(addr) {
 			t.Errorf("%s leased %s", ns.Name, addr)
 		}
-		l := s.leases("br0")[addr.String()]
-		if l.Hostname != ns.Name || l.Type != "dynamic" || l.Hwaddr == "" {
-			t.Errorf("lease of %s: %+v", ns.Name, l)
-		}
+		// dnsmasq answers first and writes its leases then.
+		s.Soon("lease of "+ns.Name, func() error {
+			l := s.leases("br0")[addr.String()]
+			return lab.Expect(l.Hostname == ns.Name && l.Type == "dynamic" && l.Hwaddr != "", "%+v", l)
+		})
 	}
 	if gw := s.leases("br0")["198.51.100.1"]; gw.Type != "gateway" {
 		t.Errorf("the gateway's own lease: %+v", gw)
