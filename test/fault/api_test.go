@@ -24,28 +24,28 @@ import (
 )
 
 // descriptors returns how many files the daemon has open.
-func descriptors(t testing.TB, d *lab.Netctld) int {
-	t.Helper()
+func descriptors(tb testing.TB, d *lab.Netctld) int {
+	tb.Helper()
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.Proc.Cmd.Process.Pid))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return len(entries)
 }
 
 // goroutines returns how many goroutines the daemon has.
-func goroutines(t testing.TB, c *client.Client) (n int) {
-	t.Helper()
-	text, err := c.Metrics(t.Context())
+func goroutines(tb testing.TB, c *client.Client) (n int) {
+	tb.Helper()
+	text, err := c.Metrics(tb.Context())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for line := range strings.Lines(text) {
 		if _, err := fmt.Sscanf(line, "go_goroutines %d", &n); err == nil {
 			return n
 		}
 	}
-	t.Fatal("no go_goroutines in the metrics")
+	tb.Fatal("no go_goroutines in the metrics")
 	return 0
 }
 

@@ -33,9 +33,9 @@ type site struct{ *lab.Site }
 func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c) }
 
 // newSite builds a site with a network br0 that its router has heard of.
-func newSite(t testing.TB, keys ...string) *site {
-	t.Helper()
-	s := &site{lab.NewSite(t, bird, false)}
+func newSite(tb testing.TB, keys ...string) *site {
+	tb.Helper()
+	s := &site{lab.NewSite(tb, bird, false)}
 	s.Network("br0", bridge4, bridge6, keys...)
 	s.Established()
 	s.WaitRoutes(1, subnet4, subnet6)

@@ -15,10 +15,10 @@ import (
 // A usage is what the daemon uses of the machine.
 type usage struct{ goroutines, files, threads, memory int }
 
-func (s *site) usage(t testing.TB, c *client.Client) usage {
-	t.Helper()
+func (s *site) usage(tb testing.TB, c *client.Client) usage {
+	tb.Helper()
 	now, _ := s.memory()
-	return usage{goroutines(t, c), descriptors(t, s.Daemon), s.threads(), now}
+	return usage{goroutines(tb, c), descriptors(tb, s.Daemon), s.threads(), now}
 }
 
 // threads returns how many threads the daemon has.
@@ -36,15 +36,15 @@ func (s *site) threads() int {
 // time, and returns how many. If wanted, each is waited for: with its bridge,
 // its dnsmasq, its rules and its prefixes. Otherwise the host follows as it
 // can, and many go before it has got to them.
-func (s *site) churn(t testing.TB, wait bool, goOn func(done int) bool) int {
-	t.Helper()
+func (s *site) churn(tb testing.TB, wait bool, goOn func(done int) bool) int {
+	tb.Helper()
 	var done atomic.Int64
 	var wg sync.WaitGroup
 	applied := func(c *client.Client, rev int64, err error) error {
 		if err != nil || !wait {
 			return err
 		}
-		return c.WaitApplied(t.Context(), rev, 30*time.Second)
+		return c.WaitApplied(tb.Context(), rev, 30*time.Second)
 	}
 	for w := range 16 {
 		wg.Go(func() {
@@ -52,16 +52,16 @@ func (s *site) churn(t testing.TB, wait bool, goOn func(done int) bool) int {
 			defer c.Close()
 			name := fmt.Sprintf("churn%d", w)
 			for goOn(int(done.Load())) {
-				rev, err := c.CreateNetwork(t.Context(), api.NetworksPost{Name: name, Config: map[string]string{
+				rev, err := c.CreateNetwork(tb.Context(), api.NetworksPost{Name: name, Config: map[string]string{
 					"ipv4.address": fmt.Sprintf("10.70.%d.1/24", w), "ipv6.address": fmt.Sprintf("fd70:%d::1/64", w), "ipv4.nat": "true", "ipv4.nat.address": fmt.Sprintf("198.51.101.%d", w),
 					"bgp.peers.tor.address": lab.Router4, "bgp.peers.tor.asn": fmt.Sprint(lab.RouterASN),
 				}})
 				if err = applied(c, rev, err); err == nil {
-					rev, err = c.DeleteNetwork(t.Context(), name, "")
+					rev, err = c.DeleteNetwork(tb.Context(), name, "")
 					err = applied(c, rev, err)
 				}
 				if err != nil {
-					t.Errorf("%s: %v", name, err)
+					tb.Errorf("%s: %v", name, err)
 					return
 				}
 				done.Add(1)
@@ -73,17 +73,17 @@ func (s *site) churn(t testing.TB, wait bool, goOn func(done int) bool) int {
 }
 
 // grown fails the test when the daemon uses more than before.
-func (s *site) grown(t testing.TB, c *client.Client, before usage) {
-	t.Helper()
+func (s *site) grown(tb testing.TB, c *client.Client, before usage) {
+	tb.Helper()
 	var now usage
 	s.Soon("what was used is given back", func() error {
-		now = s.usage(t, c)
+		now = s.usage(tb, c)
 		return lab.Expect(now.goroutines <= before.goroutines+5 && now.files <= before.files+3, "%+v, before %+v", now, before)
 	})
-	t.Logf("before %+v, after %+v", before, now)
+	tb.Logf("before %+v, after %+v", before, now)
 	// Threads stay when they have once been needed.
 	if now.threads > before.threads+20 || now.memory > before.memory+48<<20 {
-		t.Errorf("it uses %+v, before %+v", now, before)
+		tb.Errorf("it uses %+v, before %+v", now, before)
 	}
 }
 

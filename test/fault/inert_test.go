@@ -61,7 +61,7 @@ var directive = regexp.MustCompile(`^(` + strings.Join([]string{
 // should and nothing else, and that dnsmasq reads it.
 func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "inert") // that of t has a # in its name
+	dir, err := os.MkdirTemp("", "inert") //nolint:usetesting // that of t has a # in its name
 	if err != nil {
 		t.Fatal(err)
 	}
