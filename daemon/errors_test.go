@@ -151,8 +151,11 @@ func writeRefusals(t *testing.T, b *bytes.Buffer) {
 	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}}
 	s.host.mu.Unlock()
 	s.host.changed <- struct{}{}
+	// A dry run asks: a write that came before the daemon has looked would make
+	// the network.
+	dry := s.DryRun(func(api.Plan) error { return nil })
 	s.eventually("the foreign interface", func() bool {
-		_, err := s.CreateNetwork(t.Context(), api.NetworksPost{Name: "eth0"})
+		_, err := dry.CreateNetwork(t.Context(), api.NetworksPost{Name: "eth0"})
 		return code(err) == api.Conflict
 	})
 	for _, r := range refusals {
