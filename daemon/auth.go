@@ -30,11 +30,11 @@ type cred struct {
 
 // withCred looks up, once for each connection, who has opened it.
 func withCred(ctx context.Context, c net.Conn, group int) context.Context {
-	uc, ok := c.(*net.UnixConn)
+	local, ok := c.(*localConn)
 	if !ok {
 		return ctx
 	}
-	raw, err := uc.SyscallConn()
+	raw, err := local.SyscallConn()
 	if err != nil {
 		return ctx
 	}

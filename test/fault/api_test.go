@@ -93,6 +93,9 @@ func TestManyRequests(t *testing.T) {
 	wg.Wait()
 	now, most := s.memory()
 	t.Logf("answered in %s, %d failed; resident memory: %d MB, %d MB at most", time.Since(start).Round(time.Millisecond), failed.Load(), now>>20, most>>20)
+	if most > 1<<30 {
+		t.Errorf("it took %d MB", most>>20)
+	}
 	s.Soon("nothing is left", func() error {
 		g, f := goroutines(t, c), descriptors(t, s.Daemon)
 		return lab.Expect(g <= goroutinesBefore+10 && f <= filesBefore+5, "%d goroutines, it had %d; %d files, it had %d", g, goroutinesBefore, f, filesBefore)

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"netctl/test/lab"
 )
 
 // A supervisor does for the daemon what systemd does for a service with
@@ -124,4 +127,87 @@ func TestClockOffset(t *testing.T) {
 		return err
 	})
 	s.WaitRoutes(1, "198.51.101.0/24")
+}
+
+// A firewall that hangs holds up neither a withdrawal nor the API, which names
+// it; and is given up on in the end.
+func TestHungFirewall(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.Network("br1", "198.51.101.1/24", "none")
+	s.WaitRoutes(1, "198.51.101.0/24")
+	bin, flag := filepath.Join(s.Dir, "bin"), filepath.Join(s.Dir, "hang")
+	script := fmt.Sprintf("#!/bin/sh\n[ ! -e %s ] || exec sleep 1000\nexec /usr/sbin/nft \"$@\"\n", flag)
+	if err := errors.Join(os.Mkdir(bin, 0o755), os.WriteFile(filepath.Join(bin, "nft"), []byte(script), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	s.Daemon.Vars = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
+	s.Daemon.Restart(syscall.SIGTERM)
+	s.back()
+	since := time.Now()
+	if err := os.WriteFile(flag, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, err := s.Daemon.TryCLI("network", "create", "br2", "ipv4.address=198.51.102.1/24", "ipv6.address=none", "--wait=1s")
+	if err == nil || !strings.Contains(err.Error(), "firewall") {
+		t.Errorf("the command does not say what hangs: %s %v", out, err)
+	}
+	s.Daemon.CLI("network", "delete", "br1", "--wait=0")
+	s.WaitRoutes(0, "198.51.101.0/24")
+	t.Logf("withdrawn %s after nft began to hang", time.Since(since).Round(time.Millisecond))
+	if time.Since(since) > 10*time.Second {
+		t.Error("that is too long")
+	}
+	if err := os.Remove(flag); err != nil {
+		t.Fatal(err)
+	}
+	s.Eventually(40*time.Second, "all is well", func() error {
+		out, err := s.Daemon.TryCLI("plan")
+		return errors.Join(err, lab.Expect(out == "Nothing would change\n", "%s", out))
+	})
+	s.Undisturbed(since, subnet4, subnet6)
+}
+
+// A client that opens connections and forgets them does not take the files
+// that the sessions and the data plane need.
+func TestLeakyClient(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.Daemon.Stop(syscall.SIGTERM)
+	s.Daemon.Wrap = []string{"prlimit", "--nofile=400:400"}
+	s.Daemon.Start()
+	s.Daemon.WaitReady()
+	s.back()
+	var leaked []net.Conn
+	closeAll := func() {
+		for _, c := range leaked {
+			_ = c.Close()
+		}
+		leaked = nil
+	}
+	defer closeAll()
+	for range 1000 {
+		c, err := net.Dial("unix", s.Daemon.Socket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		leaked = append(leaked, c)
+	}
+	since := time.Now()
+	s.Host.Run("ip", "link", "del", "br0")
+	s.within("a bridge that was deleted", func() {}, func() error {
+		_, err := s.Host.Try("sh", "-ec", "ip addr show br0 | grep -q 198.51.100.1/24 && nft list set inet netctl dhcp4 | grep -q br0")
+		return err
+	})
+	s.Host.Run("ss", "-K", "dst", lab.Router4)
+	s.WaitRoutes(1, subnet4, subnet6)
+	s.Established()
+	if n := descriptors(t, s.Daemon); n > 350 {
+		t.Errorf("%d of 400 files are open", n)
+	}
+	if bad := s.Monitor.Withdrawn(since.Add(5*time.Second), nil); len(bad) > 0 {
+		t.Errorf("withdrawn: %v", bad)
+	}
+	closeAll()
+	s.empty("after the leak")
 }

@@ -88,12 +88,17 @@ func (f *Firewall) Resync() {
 	f.dirty = true
 }
 
+// patience is how long nft may take before it is killed and tried again.
+const patience = 20 * time.Second
+
 // Apply makes the table what want says, and does nothing when it is already.
 // When nothing is wanted the table is removed. A network that cannot be
 // realised does not keep the others from it; the error names it.
 func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	t, err := f.diff(ctx, want)
 	if t == nil {
 		return err

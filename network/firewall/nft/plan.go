@@ -11,6 +11,8 @@ import (
 func (f *Firewall) Plan(ctx context.Context, want firewall.Config) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
 	}
