@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -147,7 +148,11 @@ func (w *witness) end() tally {
 	w.s.Eventually(patience, "monitors", func() error {
 		return contains(w.link.Output(), "203.0.113.2", w.nf.Output(), "delete table inet farewell")
 	})
-	t := tally{link: lines(w.link.Output(), "203.0.113."), nf: lines(w.nf.Output(), "witness", "farewell", "generation")}
+	link, nf := without(w.link.Output(), "203.0.113."), without(w.nf.Output(), "witness", "farewell", "generation")
+	for _, line := range append(link, nf...) {
+		w.s.Logf("  changed: %s", line)
+	}
+	t := tally{link: len(link), nf: len(nf)}
 	now := w.s.services()
 	for conf, pid := range w.services {
 		if now[conf] != pid {
@@ -161,16 +166,9 @@ func (w *witness) end() tally {
 	return t
 }
 
-// lines counts lines other than those with one of the given words.
-func lines(out string, without ...string) (n int) {
-next:
-	for line := range strings.Lines(out) {
-		for _, word := range without {
-			if strings.Contains(line, word) {
-				continue next
-			}
-		}
-		n++
-	}
-	return n
+// without returns the lines that have none of the given words.
+func without(out string, words ...string) []string {
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(out), "\n"), func(line string) bool {
+		return line == "" || slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) })
+	})
 }

@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -22,7 +23,7 @@ func TestDrift(t *testing.T) {
 		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: "net/ipv6/conf/br0/disable_ipv6", Value: "0"})
 	}
 	b.firewall = func(n *firewall.Network) { n.V4.NAT = true }
-	w := world(b)
+	w := world(b, bridge{name: "br1", v4: "10.78.0.1/24"})
 	h.apply(w)
 	for _, tt := range []struct{ what, cmd string }{
 		{"link", "ip link del br0"},
@@ -39,6 +40,8 @@ func TestDrift(t *testing.T) {
 		{"link", "ip route del 10.79.0.0/24 dev br0"},
 		{"link", "ip route del fd79::/64 dev br0"},
 		{"link", "ip route add 10.80.0.0/24 dev br0 proto 213"},
+		{"link", "ip route add 10.80.0.0/24 dev br1 proto 213"}, // which has no routes of ours
+		{"link", "ip route flush dev br0 proto 213"},
 		{"link", "echo 1 >/proc/sys/net/ipv6/conf/br0/accept_ra"},
 		{"link", "echo 0 >/proc/sys/net/ipv4/ip_forward"},
 		{"link", "echo 0 >/proc/sys/net/ipv6/conf/all/forwarding"},
@@ -79,10 +82,39 @@ func TestDrift(t *testing.T) {
 	}
 	b.v4 = "10.88.0.1/24"
 	h.apply(world(b))
+	b.link = func(l *link.Link) { l.Routes = []netip.Prefix{prefix("10.81.0.0/24")} }
+	h.apply(world(b))
 	for _, what := range []string{"link", "filter", "dhcp"} {
 		noticed = false
 		if h.call("Quiet", what, &noticed); noticed {
 			t.Errorf("our own change of %s was news", what)
+		}
+	}
+}
+
+// TestDriftDuring holds that what others change on a link is noticed too when
+// an Apply changes it at the same time.
+func TestDriftDuring(t *testing.T) {
+	h := newBare(t)
+	b := bridge{name: "br0", v4: "10.77.0.1/24"}
+	h.apply(world(b))
+	for i := range 100 {
+		b.link = func(l *link.Link) { l.MTU = 1400 + i }
+		w := world(b)
+		var noticed bool
+		h.call("Quiet", "link", &noticed)
+		applied := h.agent.Go("Agent.Apply", w, nil, nil)
+		h.Run("ip", "addr", "add", "10.66.0.1/24", "dev", "br0")
+		if err := (<-applied.Done).Error; err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(h.Run("ip", "-o", "addr", "show", "dev", "br0"), "10.66.0.1") {
+			h.call("Changed", "link", nil)
+			h.call("Apply", w, nil)
+		}
+		h.settled(w)
+		if t.Failed() {
+			t.Fatalf("after %d changes", i)
 		}
 	}
 }

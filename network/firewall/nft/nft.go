@@ -41,6 +41,7 @@ type Firewall struct {
 	sub  *os.File // notifications
 
 	mu      sync.Mutex // guards what follows
+	buf     []byte     // for notifications
 	dirty   bool       // the table may not be what we think
 	present bool       // the table exists
 	have    map[string]owned
@@ -70,7 +71,7 @@ func New(log *slog.Logger) (*Firewall, error) {
 	}
 	return &Firewall{
 		log: log, nft: kn, path: path, wake: make(chan struct{}, 1), sub: sub,
-		dirty: true, have: map[string]owned{},
+		buf: make([]byte, 1<<17), dirty: true, have: map[string]owned{},
 	}, nil
 }
 

@@ -52,11 +52,10 @@ func (f *Firewall) drain() (transactions int, err error) {
 		return 0, err
 	}
 	var rerr error
-	buf := make([]byte, 1<<17)
 	touched := false
 	err = conn.Control(func(fd uintptr) {
 		for {
-			n, _, err := unix.Recvfrom(int(fd), buf, 0)
+			n, _, err := unix.Recvfrom(int(fd), f.buf, 0)
 			switch {
 			case errors.Is(err, unix.EINTR):
 			case errors.Is(err, unix.EAGAIN):
@@ -67,7 +66,7 @@ func (f *Firewall) drain() (transactions int, err error) {
 				rerr = os.NewSyscallError("recvfrom", err)
 				return
 			default:
-				transactions += count(buf[:n], &touched)
+				transactions += count(f.buf[:n], &touched)
 			}
 		}
 	})

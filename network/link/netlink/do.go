@@ -66,7 +66,7 @@ func (h *Host) touch(op link.Op) {
 		}
 		h.touched[name] = true
 		if e := h.names[name]; e != nil {
-			h.stale[e.index] = true
+			h.mark(e.index, op.Verb == link.AddRoute || op.Verb == link.DelRoute)
 		}
 	}
 }
@@ -130,7 +130,7 @@ func (h *Host) find(name string) (*entry, error) {
 
 // named reads the link called name.
 func (h *Host) named(name string) (*entry, error) {
-	e, err := h.read.named(name)
+	e, err := h.complete(h.read.named(name))
 	if err != nil {
 		return nil, err
 	}

@@ -50,11 +50,12 @@ type Host struct {
 	mu      sync.Mutex // guards what follows
 	links   map[int]*entry
 	names   map[string]*entry
-	stale   map[int]bool                 // links to read again
+	stale   map[int]bool                 // links to read again; true with their routes
 	lost    bool                         // read everything again
 	touched map[string]bool              // links that we are changing: no news
 	sysctls map[string]map[string]string // by interface, empty for the host, and key
 	routes  foreignRoutes
+	buf     []byte                // for notifications
 	seen    map[string]*link.Seen // nil when links changed since it was made
 	ours    int                   // how many of the links are
 	marked  map[int]*entry        // the links with port marks
@@ -72,6 +73,7 @@ func New(log *slog.Logger) (*Host, error) {
 		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
 		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
 		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: map[string]match{},
+		buf: make([]byte, 1<<16),
 	}
 	if h.read, err = newReader(); err != nil {
 		ops.Close()
@@ -124,7 +126,7 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 	waited := h.BeforeDelete == nil
 	var failed error
 	for round := range rounds {
-		have, found, err := h.load(want)
+		have, found, err := h.load(want, true)
 		if err != nil {
 			return err
 		}
@@ -268,8 +270,24 @@ func (h *Host) look(settings bool) {
 	if settings {
 		set, serr = h.checkSettings()
 	}
-	changed, err := h.refresh()
+	changed, err := h.drain()
+	if err == nil && !h.ownDoing() {
+		var more bool
+		more, err = h.refresh()
+		changed = changed || more
+	}
 	if set || changed || serr != nil || err != nil {
 		h.poke()
 	}
+}
+
+// ownDoing reports whether all that is to be read again are links that an
+// Apply is changing: it reads them itself when it is done with them.
+func (h *Host) ownDoing() bool {
+	for index := range h.stale {
+		if e := h.links[index]; e == nil || !h.touched[e.name] {
+			return false
+		}
+	}
+	return !h.lost
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"netctl/network/link"
 )
 
@@ -54,12 +56,9 @@ const many = 64
 // refresh brings the picture up to date, and reports whether something has
 // changed in it that is not our doing.
 func (h *Host) refresh() (changed bool, err error) {
-	fresh := !h.routes.stale
-	if err := h.drain(); err != nil {
-		h.lost = true
-		return false, fmt.Errorf("netlink: %w", err)
+	if changed, err = h.drain(); err != nil {
+		return false, err
 	}
-	changed = fresh && h.routes.stale
 	if h.lost || len(h.stale) > many {
 		all, err := h.read.links()
 		if err != nil {
@@ -79,7 +78,7 @@ func (h *Host) refresh() (changed bool, err error) {
 		return changed, nil
 	}
 	for index := range h.stale {
-		e, err := h.read.link(index)
+		e, err := h.complete(h.read.link(index))
 		if err != nil {
 			return changed, fmt.Errorf("read link %d: %w", index, err)
 		}
@@ -87,6 +86,22 @@ func (h *Host) refresh() (changed bool, err error) {
 		delete(h.stale, index)
 	}
 	return changed, nil
+}
+
+// complete reads the routes of a link that has been read. The kernel goes
+// through all routes of the host for that, so it is asked only about a link
+// that had some, or that a notification about a route named.
+func (h *Host) complete(e *entry, err error) (*entry, error) {
+	if e == nil || err != nil {
+		return nil, err
+	}
+	if old := h.links[e.index]; h.stale[e.index] || old != nil && len(old.routes) > 0 {
+		err = h.read.ownRoutes(e.index, map[int]*entry{e.index: e})
+	}
+	if errors.Is(err, unix.ENODEV) { // it has gone meanwhile
+		return nil, nil
+	}
+	return e, err
 }
 
 // set replaces one link of the picture, and reports whether that is news.
@@ -144,7 +159,7 @@ func (h *Host) count(index int, old, e *entry) {
 // Load returns what of the host is ours. It holds the settings that want
 // names, and no others.
 func (h *Host) Load(_ context.Context, want link.State) (link.State, error) {
-	s, _, err := h.load(want)
+	s, _, err := h.load(want, false)
 	return s, err
 }
 
@@ -156,14 +171,18 @@ type match struct {
 
 // load is Load. Links of which it is known that they are as they should be are
 // those of want themselves, which saves the comparison; of the others it
-// returns what it has found.
-func (h *Host) load(want link.State) (s link.State, found []match, err error) {
+// returns what it has found. With applying it is an Apply that asks: all that
+// it has done is in the picture then, and what comes after is others' doing.
+func (h *Host) load(want link.State, applying bool) (s link.State, found []match, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if changed, err := h.refresh(); err != nil {
 		return link.State{}, nil, err
 	} else if changed {
 		h.poke()
+	}
+	if applying {
+		clear(h.touched)
 	}
 	ports := map[int][]string{}
 	for _, e := range h.marked {

@@ -84,14 +84,14 @@ func (r *reader) links() (map[int]*entry, error) {
 	return all, r.ownRoutes(0, all)
 }
 
-// link reads one link, or nil when there is none.
+// link reads one link without its routes, or nil when there is none.
 func (r *reader) link(index int) (*entry, error) {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(index)
 	return r.one(msg)
 }
 
-// named reads the link called name, or nil when there is none.
+// named is link for the one called name.
 func (r *reader) named(name string) (*entry, error) {
 	return r.one(nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 }
@@ -113,9 +113,6 @@ func (r *reader) one(data ...nl.NetlinkRequestData) (*entry, error) {
 		if errors.Is(err, unix.ENODEV) {
 			return nil, nil
 		}
-		return nil, err
-	}
-	if err := r.ownRoutes(e.index, all); err != nil {
 		return nil, err
 	}
 	return e, nil

@@ -3,6 +3,7 @@ package netlink
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
 
@@ -40,17 +41,26 @@ func subscribe() (*os.File, error) {
 }
 
 // drain empties the queue of notifications and marks what they are about as
-// stale.
-func (h *Host) drain() error {
+// stale. It reports whether foreign routes are that were not before.
+func (h *Host) drain() (changed bool, err error) {
+	fresh := !h.routes.stale
+	if err := h.receive(); err != nil {
+		h.lost = true
+		return false, fmt.Errorf("netlink: %w", err)
+	}
+	return fresh && h.routes.stale, nil
+}
+
+// receive takes in all notifications that are in the queue.
+func (h *Host) receive() error {
 	conn, err := h.sub.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var rerr error
-	buf := make([]byte, 1<<16)
 	err = conn.Control(func(fd uintptr) {
 		for {
-			n, from, err := unix.Recvfrom(int(fd), buf, 0)
+			n, from, err := unix.Recvfrom(int(fd), h.buf, 0)
 			switch {
 			case errors.Is(err, unix.EINTR):
 				continue
@@ -66,11 +76,14 @@ func (h *Host) drain() error {
 			if sa, ok := from.(*unix.SockaddrNetlink); !ok || sa.Pid != 0 {
 				continue // not from the kernel
 			}
-			h.note(buf[:n])
+			h.note(h.buf[:n])
 		}
 	})
 	return errors.Join(err, rerr)
 }
+
+// mark has a link read again, with its routes if need be.
+func (h *Host) mark(index int, routes bool) { h.stale[index] = h.stale[index] || routes }
 
 // note marks as stale what a datagram of notifications is about.
 func (h *Host) note(b []byte) {
@@ -85,11 +98,11 @@ func (h *Host) note(b []byte) {
 			// Bridges tell about their ports under the same type; the
 			// ports tell for themselves.
 			if len(m.Data) >= unix.SizeofIfInfomsg && m.Data[0] == unix.AF_UNSPEC {
-				h.stale[int(int32(binary.NativeEndian.Uint32(m.Data[4:8])))] = true
+				h.mark(int(int32(binary.NativeEndian.Uint32(m.Data[4:8]))), false)
 			}
 		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 			if len(m.Data) >= unix.SizeofIfAddrmsg {
-				h.stale[int(binary.NativeEndian.Uint32(m.Data[4:8]))] = true
+				h.mark(int(binary.NativeEndian.Uint32(m.Data[4:8])), false)
 			}
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 			h.noteRoute(m.Data)
@@ -109,7 +122,7 @@ func (h *Host) noteRoute(b []byte) {
 	case protocol == link.Protocol:
 		for kind, value := range attrs(b[unix.SizeofRtMsg:]) {
 			if kind == unix.RTA_OIF && len(value) == 4 {
-				h.stale[int(binary.NativeEndian.Uint32(value))] = true
+				h.mark(int(binary.NativeEndian.Uint32(value)), true)
 			}
 		}
 	default:
