@@ -77,6 +77,13 @@ type BGPPeerPost struct {
 	Action string `json:"action"` // reset
 }
 
+// A BGPPeerPatch is the body of PATCH /1.0/bgp/peers/{address}. It sets
+// bgp.peers.NAME.KEY for each KEY of Config on every network that names the
+// peer, under the name that it has there; an empty value unsets.
+type BGPPeerPatch struct {
+	Config map[string]string `json:"config"`
+}
+
 // A BGPRoute is one prefix of GET /1.0/bgp/routes.
 type BGPRoute struct {
 	Prefix  string         `json:"prefix" yaml:"prefix"`

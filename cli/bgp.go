@@ -2,7 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -82,6 +81,7 @@ sent.`,
 		}
 		return a.list(*format, peers, g)
 	}
+	cmd.AddCommand(a.bgpPeersSet(), a.bgpPeersUnset())
 	return cmd
 }
 
@@ -185,9 +185,9 @@ func (a *app) bgpReset() *cobra.Command {
 up again. The peer does without our routes meanwhile.`,
 		Example: "  netctl bgp reset 192.0.2.1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			peer, err := netip.ParseAddr(args[0])
+			peer, err := peerArg(cmd, args[0])
 			if err != nil {
-				return &usageError{cmd, fmt.Errorf("peer %q is not an IP address", args[0])}
+				return err
 			}
 			if err := a.client().ResetBGPPeer(cmd.Context(), peer); err != nil {
 				return err

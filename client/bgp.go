@@ -24,10 +24,15 @@ func (c *Client) BGPPeers(ctx context.Context) ([]api.BGPPeer, error) {
 	return list[api.BGPPeer](ctx, c, peersPath)
 }
 
-// BGPPeer returns the session with one peer.
-func (c *Client) BGPPeer(ctx context.Context, peer netip.Addr) (api.BGPPeer, error) {
-	v, _, err := get[api.BGPPeer](ctx, c, peersPath+"/"+peer.String(), nil)
-	return v, err
+// BGPPeer returns the session with one peer, and the ETag of its settings.
+func (c *Client) BGPPeer(ctx context.Context, peer netip.Addr) (api.BGPPeer, string, error) {
+	return get[api.BGPPeer](ctx, c, peersPath+"/"+peer.String(), nil)
+}
+
+// PatchBGPPeer changes settings of a peer on every network that names it; an
+// empty value unsets a key.
+func (c *Client) PatchBGPPeer(ctx context.Context, peer netip.Addr, p api.BGPPeerPatch, etag string) (int64, error) {
+	return c.write(ctx, call{method: http.MethodPatch, path: peersPath + "/" + peer.String(), body: p, etag: etag})
 }
 
 // ResetBGPPeer ends the session with a peer, which is then set up again.

@@ -199,8 +199,17 @@ func TestRequests(t *testing.T) {
 			"GET /1.0/bgp/peers?recursion=1", `[{}]`, 1,
 		},
 		"BGPPeer": {
-			func(ctx context.Context, c *Client) (any, error) { v, err := c.BGPPeer(ctx, peer); return v.State, err },
+			func(ctx context.Context, c *Client) (any, error) {
+				v, _, err := c.BGPPeer(ctx, peer)
+				return v.State, err
+			},
 			"GET /1.0/bgp/peers/2001:db8::1", `{"state":"idle"}`, "idle",
+		},
+		"PatchBGPPeer": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.PatchBGPPeer(ctx, peer, api.BGPPeerPatch{Config: map[string]string{"password": "new"}}, "t1")
+			},
+			`PATCH /1.0/bgp/peers/2001:db8::1 If-Match:t1 {"config":{"password":"new"}}`, `null`, int64(7),
 		},
 		"ResetBGPPeer": {
 			func(ctx context.Context, c *Client) (any, error) { return nil, c.ResetBGPPeer(ctx, peer) },

@@ -129,13 +129,23 @@ func (d *Daemon) getPeer(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	// The tag is that of before the peer is looked at, never of after: it must
+	// not vouch for what the client has not seen.
+	objs, err := d.store.Snapshot(r.Context())
+	if err != nil {
+		return reply{}, err
+	}
+	named, err := d.decoder.naming(objs, addr)
+	if err != nil {
+		return reply{}, err
+	}
 	peers, rev, err := d.peers(r)
 	if err != nil {
 		return reply{}, err
 	}
 	for _, p := range peers {
 		if p.Address == addr.String() {
-			return reply{revision: rev, metadata: p}, nil
+			return reply{revision: rev, etag: named, metadata: p}, nil
 		}
 	}
 	return reply{}, noPeer(addr)

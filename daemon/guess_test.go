@@ -72,7 +72,10 @@ func TestTagTellsNothing(t *testing.T) {
 // it: none is carried out.
 func TestIfMatch(t *testing.T) {
 	s := newSite(t)
-	s.applied(s.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{"ipv4.address": "10.1.0.1/24", "ipv6.address": "none"}}))
+	s.applied(s.CreateNetwork(t.Context(), api.NetworksPost{Name: "br0", Config: map[string]string{
+		"ipv4.address": "10.1.0.1/24", "ipv6.address": "none",
+		"bgp.peers.x.address": "192.0.2.1", "bgp.peers.x.asn": "65000",
+	}}))
 	_, fingerprint := s.trusts("laptop", false)
 	before, err := s.Status(t.Context())
 	if err != nil {
@@ -86,6 +89,7 @@ func TestIfMatch(t *testing.T) {
 		{"PATCH", network, `{"config":{"user.x":"y"}}`},
 		{"POST", network, `{"name":"br1"}`},
 		{"DELETE", network, ""},
+		{"PATCH", "/1.0/bgp/peers/192.0.2.1", `{"config":{"password":"new"}}`},
 		{"PUT", certificate, `{"name":"x","type":"client"}`},
 		{"PATCH", certificate, `{"name":"x"}`},
 		{"DELETE", certificate, ""},

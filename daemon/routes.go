@@ -69,6 +69,7 @@ func (d *Daemon) routes() []route {
 		{method: get, path: "/1.0/bgp", handle: d.getBGP, out: api.BGP{}, doc: "The speaker (`BGP`)."},
 		{method: get, path: "/1.0/bgp/peers", handle: d.getPeers, query: "recursion", out: []api.BGPPeer{}, doc: "The peers: paths, or `BGPPeer` objects with `?recursion=1`."},
 		{method: get, path: "/1.0/bgp/peers/{address}", handle: d.getPeer, out: api.BGPPeer{}, doc: "One peer (`BGPPeer`)."},
+		{method: patch, path: "/1.0/bgp/peers/{address}", handle: d.patchPeer, query: writeScope, in: api.BGPPeerPatch{}, doc: "Changes settings of a peer on every network that names it, all at once (`BGPPeerPatch`): `{\"config\": {\"password\": \"new\"}}`. The keys are those of networks without `bgp.peers.NAME.`, other than `address`; an empty value unsets."},
 		{method: post, path: "/1.0/bgp/peers/{address}", handle: d.postPeer, in: api.BGPPeerPost{}, doc: "`{\"action\": \"reset\"}` closes the session and lets it come back (`BGPPeerPost`)."},
 		{method: get, path: "/1.0/bgp/routes", handle: d.getRoutes, out: []api.BGPRoute{}, doc: "Every prefix that should be announced, whether it is, why not, and what each peer was really sent (`BGPRoute`)."},
 		{method: get, path: "/1.0/bgp/explain", handle: d.getExplanation, query: "prefix", out: api.BGPExplanation{}, doc: "Why the prefix, or the one that the address belongs to, given as `?prefix=` is announced or not (`BGPExplanation`)."},

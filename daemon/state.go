@@ -245,13 +245,20 @@ func (d *decoder) prefixes(objs []*db.Object, except string) []netip.Prefix {
 		if len(parts) != 2 || parts[1] == except {
 			continue
 		}
-		if known.objs != nil && known.objs.Get(o.Key) == o {
-			if i, ok := searchNetwork(known.snapshot.Networks, parts[1]); ok {
-				out = append(out, known.snapshot.Networks[i].Prefixes(member)...)
-			}
-		} else if n, err := decodeNetwork(parts[1], o, nil); err == nil {
+		if n, err := known.network(parts[1], o, nil); err == nil {
 			out = append(out, n.Prefixes(member)...)
 		}
 	}
 	return out
+}
+
+// network returns a network with its configuration decoded: the one of the
+// snapshot when it was made of the same object.
+func (d decoded) network(name string, global, local *db.Object) (*network.Network, error) {
+	if d.objs != nil && d.objs.Get(global.Key) == global {
+		if i, ok := searchNetwork(d.snapshot.Networks, name); ok {
+			return d.snapshot.Networks[i], nil
+		}
+	}
+	return decodeNetwork(name, global, local)
 }

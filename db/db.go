@@ -30,11 +30,12 @@ package db
 
 import "context"
 
-// The limits of one Update. They are those of the most restrictive engine, and
-// every engine enforces them so that what works with one works with all.
+// The limits of one Update. Every engine has and enforces the same, so that
+// what works with one works with all. They leave room for a change of a peer
+// that thousands of networks name.
 const (
-	MaxOps   = 100     // keys put or deleted
-	MaxBytes = 1 << 20 // keys and values together
+	MaxOps   = 10_000  // keys put or deleted
+	MaxBytes = 8 << 20 // keys and values together
 )
 
 // A Revision counts the changes of a Store. The empty store has revision 0;

@@ -158,7 +158,8 @@ func disagree(a, b namedPeer) error {
 func peerConflict(a, b namedPeer, key, va, vb string) error {
 	return &ConflictError{
 		a.network, "bgp.peers." + a.name + "." + key, va,
-		fmt.Sprintf("bgp.peers.%s.%s=%s of network %q, which names the same peer %s", b.name, key, vb, b.network, a.Address),
+		fmt.Sprintf("bgp.peers.%s.%s=%s of network %q, which names the same peer %s; \"netctl bgp peers set %[5]s\" changes a peer on all its networks at once",
+			b.name, key, vb, b.network, a.Address),
 	}
 }
 

@@ -122,8 +122,16 @@ func TestReplace(t *testing.T) {
 	})
 	fill(t, s)
 	old, _ := s.Snapshot(t.Context())
-	for i := range 2 * db.MaxOps { // more than one update could undo
-		set(t, s, fmt.Sprintf("/network/n%d", i), i)
+	for half := range 2 { // more than one update could undo
+		if _, err := s.Update(t.Context(), func(tx *db.Tx) error {
+			var errs []error
+			for i := range db.MaxOps {
+				errs = append(errs, tx.Put(fmt.Sprintf("/network/n%d-%d", half, i), 1, i))
+			}
+			return errors.Join(errs...)
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	set(t, s, "/network/br0", "changed")
 	now, _ := s.Snapshot(t.Context())

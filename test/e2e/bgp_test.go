@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -172,6 +174,42 @@ func TestPassword(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The password of a router that two networks name is changed on both sides: on
+// the networks at once, since they must agree about it.
+func TestPasswordRotation(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, frr, false, lab.RouterPeer{Password: "old-horse"})
+	s.Network("br0", "198.51.100.1/24", "none", "bgp.peers.tor.password=old-horse")
+	s.Daemon.CLI("network", "create", "br1", "ipv4.address=198.51.101.1/24", "ipv6.address=none",
+		"bgp.peers.rack.address="+lab.Router4, "bgp.peers.rack.asn="+strconv.Itoa(lab.RouterASN), "bgp.peers.rack.password=old-horse")
+	s.Established()
+	s.WaitRoutes(1, subnet4, "198.51.101.0/24")
+	out, err := s.Daemon.TryCLI("network", "set", "br0", "bgp.peers.tor.password=new-horse")
+	if err == nil || !strings.Contains(err.Error()+out, "netctl bgp peers set "+lab.Router4) {
+		t.Fatalf("one network alone: %s %v", out, err)
+	}
+	changed := time.Now()
+	if _, err := s.Router.(*lab.FRR).VTYSH("configure terminal", fmt.Sprintf("router bgp %d", lab.RouterASN), "neighbor "+lab.Host4+" password new-horse"); err != nil {
+		t.Fatal(err)
+	}
+	if plan := s.Daemon.CLI("bgp", "peers", "set", lab.Router4, "password=new-horse", "--dry-run"); !strings.Contains(plan, "change session with "+lab.Router4) {
+		t.Errorf("plan: %s", plan)
+	}
+	s.Daemon.CLI("bgp", "peers", "set", lab.Router4, "password=new-horse", "holdtime=9")
+	s.Soon("the session is back", func() error {
+		p := s.peers()[0]
+		return lab.Expect(p.State == "established" && p.Since.After(changed) && p.HoldTime == 9, "%+v", p)
+	})
+	s.Established()
+	s.WaitRoutes(1, subnet4, "198.51.101.0/24")
+	for network, name := range map[string]string{"br0": "tor", "br1": "rack"} {
+		if v := s.Daemon.CLI("network", "get", network, "bgp.peers."+name+".holdtime"); strings.TrimSpace(v) != "9" {
+			t.Errorf("hold time of %s: %s", network, v)
+		}
+	}
+	s.Daemon.CLI("bgp", "peers", "unset", lab.Router4, "holdtime")
 }
 
 // A port that somebody else has is reported and taken when it is free; the
