@@ -221,6 +221,11 @@ func trafficKeys(n int) []entry[Bridge] {
 			Doc: "Further prefixes to route to the bridge.",
 		}, routes(n), func(b *Bridge) *[]netip.Prefix { return &b.family(n).Routes }),
 		field(Key{
+			Name: key("routes.anycast"), Default: "false",
+			Doc:    fmt.Sprintf("Let several NICs have the same prefix in `ipv%d.routes.external`.", n),
+			Detail: "Traffic is spread over those of them that run here, flow by flow.",
+		}, boolean, func(b *Bridge) *bool { return &b.family(n).Anycast }),
+		field(Key{
 			Name: key("ovn.ranges"), DefaultDoc: "none",
 			Doc:    "Ranges of the subnet that are reserved for the routers of OVN networks.",
 			Detail: "Each is written `first-last`. DHCP needs ranges that do not overlap them.",

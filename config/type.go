@@ -221,3 +221,28 @@ func list[V any](elem Type[V], name string) Type[[]V] {
 		},
 	}
 }
+
+// bitRate is a rate in bits per second, in the form that LXD gives to sizes in
+// bits; it is at least one kilobit.
+var bitRate = Type[uint64]{
+	Name: "bit rate", Kind: "string",
+	Parse: func(s string) (uint64, error) {
+		digits := strings.TrimRight(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+		unit, ok := bitUnits[s[len(digits):]]
+		n, err := parseNumber(digits)
+		switch {
+		case !ok || err != nil:
+			return 0, errors.New("not a number of bits per second with bit, kbit, Mbit, Gbit, Tbit, Kibit, Mibit, Gibit or Tibit")
+		case n > math.MaxInt64/unit:
+			return 0, errors.New("more than any link carries")
+		case n*unit < 1000:
+			return 0, errors.New("less than 1kbit")
+		}
+		return n * unit, nil
+	},
+}
+
+var bitUnits = map[string]uint64{
+	"": 1, "bit": 1, "kbit": 1e3, "Mbit": 1e6, "Gbit": 1e9, "Tbit": 1e12,
+	"Kibit": 1 << 10, "Mibit": 1 << 20, "Gibit": 1 << 30, "Tibit": 1 << 40,
+}

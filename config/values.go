@@ -64,5 +64,6 @@ type Family struct {
 	NATAddress  netip.Addr
 	NATOrder    string         // before or after
 	Routes      []netip.Prefix // sorted, masked
+	Anycast     bool           // ipvN.routes.anycast
 	OVNRanges   []netipx.IPRange
 }

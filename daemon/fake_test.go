@@ -72,7 +72,7 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 	o := link.Observed{Links: map[string]*link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
 	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {
-		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
+		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true}
 		for _, a := range l.Addrs {
 			s.Addrs = append(s.Addrs, link.Addr{Prefix: a})
 		}

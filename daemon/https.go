@@ -297,7 +297,7 @@ func (d *Daemon) hostAddresses(ctx context.Context) ([]netip.Addr, error) {
 	var out []netip.Addr
 	for _, name := range slices.Sorted(maps.Keys(o.Links)) {
 		l := o.Links[name]
-		if _, ours := l.Network(); ours {
+		if _, ours := l.Owner(); ours {
 			continue
 		}
 		for _, a := range l.Addrs {

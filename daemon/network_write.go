@@ -80,7 +80,7 @@ func (d *Daemon) nameFree(r *http.Request, name string) error {
 	if !ok {
 		return nil
 	}
-	if n, ours := seen.Network(); ours && n == name {
+	if n, ours := seen.Owner(); ours && n == name {
 		return nil
 	}
 	return api.Errorf(api.Conflict, "network %q: interface %s exists on this host and is not netctl's", name, name)
@@ -166,7 +166,7 @@ func (d *Daemon) subnetsFree(name string, cfg, old map[string]string) error {
 		}
 		for _, i := range slices.Sorted(maps.Keys(o.Links)) {
 			l := o.Links[i]
-			if _, ours := l.Network(); ours {
+			if _, ours := l.Owner(); ours {
 				continue
 			}
 			for _, a := range l.Addrs {

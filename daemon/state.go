@@ -115,7 +115,7 @@ func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	return before.snapshot.Next(int64(objs.Revision()), servers, networks), nil
+	return before.snapshot.Next(int64(objs.Revision()), servers, network.Objects{Networks: networks}), nil
 }
 
 // decodeNetworks returns networks with those that have changed decoded anew.

@@ -121,7 +121,7 @@ func familyExports(name, n string, f config.Family, scope bgp.PeerSet) []*Export
 
 func bridgeLink(name, member string, c config.Bridge) *link.Link {
 	l := &link.Link{
-		Name: name, Kind: link.Bridge, Network: name, MTU: c.MTU,
+		Name: name, Kind: link.Bridge, Owner: name, MTU: c.MTU,
 		MAC: cmp.Or(c.HWAddr, stableMAC(member, name)), Ports: c.External,
 	}
 	for _, f := range []config.Family{c.V4, c.V6} {

@@ -67,10 +67,10 @@ func checkPorts(parts []*part) error {
 	for _, p := range parts {
 		for _, i := range p.link.Ports {
 			if other := taken[i]; other != "" {
-				errs = append(errs, &ConflictError{p.link.Network, key, i, other})
+				errs = append(errs, &ConflictError{p.link.Owner, key, i, other})
 				continue
 			}
-			taken[i] = fmt.Sprintf("%s of network %q", key, p.link.Network)
+			taken[i] = fmt.Sprintf("%s of network %q", key, p.link.Owner)
 		}
 	}
 	return errors.Join(errs...)

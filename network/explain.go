@@ -105,7 +105,7 @@ func (o *Observed) Risen(h *Host) *Observed {
 	out.Links = make(map[string]*link.Seen, len(o.Links)+len(h.Link.Links))
 	maps.Copy(out.Links, o.Links)
 	for _, l := range h.Link.Links {
-		seen := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Network, Up: true}
+		seen := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true}
 		for _, a := range l.Addrs {
 			seen.Addrs = append(seen.Addrs, link.Addr{Prefix: a})
 		}

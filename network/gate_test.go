@@ -25,7 +25,7 @@ func TestGate(t *testing.T) {
 	}
 	s := &network.Snapshot{
 		Revision: 1, Servers: map[string]config.Server{"none": server},
-		Networks: []*network.Network{{Name: "br0", Config: map[string]config.Bridge{"none": b}}},
+		Objects: network.Objects{Networks: []*network.Network{{Name: "br0", Config: map[string]config.Bridge{"none": b}}}},
 	}
 	at := func(s string) []link.Addr { return []link.Addr{{Prefix: netip.MustParsePrefix(s)}} }
 	for name, tt := range map[string]struct {

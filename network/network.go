@@ -31,18 +31,26 @@ import (
 type Snapshot struct {
 	Revision int64
 	Servers  map[string]config.Server // by member
-	Networks []*Network               // sorted by Name
+	Objects
 
 	mu     sync.Mutex
 	wholes map[string]*whole // by member
 	before *Snapshot         // shares networks with this one; nil when nothing is gained by it
 }
 
-// Next returns the snapshot of a later or an earlier revision. Where networks
+// Objects are what users describe.
+type Objects struct {
+	Networks  []*Network  // sorted by Name
+	Instances []*Instance // sorted by Name
+	Forwards  []*Forward  // sorted by Network and Listen
+	ACLs      []*ACL      // sorted by Name
+}
+
+// Next returns the snapshot of a later or an earlier revision. Where objects
 // are the same pointers as in s, what has been derived from them is used
 // again. S may be nil.
-func (s *Snapshot) Next(revision int64, servers map[string]config.Server, networks []*Network) *Snapshot {
-	return &Snapshot{Revision: revision, Servers: servers, Networks: networks, before: s.derived()}
+func (s *Snapshot) Next(revision int64, servers map[string]config.Server, objects Objects) *Snapshot {
+	return &Snapshot{Revision: revision, Servers: servers, Objects: objects, before: s.derived()}
 }
 
 // derived returns s, or what s itself would begin with if nothing has been

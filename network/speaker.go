@@ -18,7 +18,7 @@ func gate(h *Host, exports []*Export, o *Observed) {
 	h.Down = map[string]string{}
 	for _, l := range h.Link.Links {
 		if why := notUp(l, o); why != "" {
-			h.Down[l.Network] = why
+			h.Down[l.Owner] = why
 		}
 	}
 	h.Exports = make([]*Export, len(exports))
@@ -57,7 +57,7 @@ func notUp(l *link.Link, o *Observed) string {
 	if seen == nil {
 		return fmt.Sprintf("interface %s does not exist", l.Name)
 	}
-	if n, ours := seen.Network(); !ours || n != l.Network {
+	if n, ours := seen.Owner(); !ours || n != l.Owner {
 		return fmt.Sprintf("interface %s exists and is not netctl's", l.Name)
 	}
 	if !seen.Up {

@@ -76,7 +76,7 @@ func (p port) compare(o port) int {
 func (p *part) allPorts() []port {
 	out := make([]port, len(p.link.Ports))
 	for i, iface := range p.link.Ports {
-		out[i] = port{iface, p.link.Network}
+		out[i] = port{iface, p.link.Owner}
 	}
 	return out
 }

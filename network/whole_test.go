@@ -70,8 +70,8 @@ func TestNext(t *testing.T) {
 				have[name] = &network.Network{Name: name, Config: map[string]config.Bridge{"none": b}}
 			}
 			list := slices.SortedFunc(maps.Values(have), func(a, b *network.Network) int { return strings.Compare(a.Name, b.Name) })
-			last = last.Next(1, servers, list)
-			whole := &network.Snapshot{Revision: 1, Servers: servers, Networks: list}
+			last = last.Next(1, servers, network.Objects{Networks: list})
+			whole := &network.Snapshot{Revision: 1, Servers: servers, Objects: network.Objects{Networks: list}}
 			o := &network.Observed{Observed: link.Observed{Links: map[string]*link.Seen{}}}
 			got, gotErr := network.Derive(last, o, "none")
 			want, wantErr := network.Derive(whole, o, "none")
@@ -105,7 +105,7 @@ func TestConflictsAreFound(t *testing.T) {
 			}
 			list = append(list, &network.Network{Name: name, Config: map[string]config.Bridge{"none": b}})
 		}
-		s := &network.Snapshot{Networks: list}
+		s := &network.Snapshot{Objects: network.Objects{Networks: list}}
 		if got, want := network.Validate(s, "none") != nil, clash(list); got != want {
 			t.Fatalf("conflict found: %t, want %t", got, want)
 		}

@@ -18,6 +18,7 @@ type Service struct {
 	Search  []string
 	MTU     int    // announced to clients when it is not 1500; bytes
 	Raw     string // raw.dnsmasq, appended as it is
+	Hosts   []Host // sorted by MAC
 }
 
 // A Family is what is offered for one address family.

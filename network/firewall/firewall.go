@@ -15,6 +15,9 @@ const Table = "netctl"
 // A Config is what the packet filter should do.
 type Config struct {
 	Networks []*Network // sorted by Name; shared, never modified
+	NICs     []*NIC     // sorted by Owner; shared, never modified
+	Forwards []*Forward // sorted by Listen; shared, never modified
+	ACLs     []*ACL     // sorted by Name; shared, never modified
 	BGP      *BGP       // nil leaves the port of the speaker open to all
 }
 
@@ -30,6 +33,15 @@ type Network struct {
 	Name   string // also the name of the bridge
 	V4, V6 Family
 	DNS    bool // clients may ask the bridge for DNS (TCP and UDP 53)
+
+	ACLs            []string // names, in the order of the network; empty for none
+	Ingress, Egress Default  // of what no rule of ACLs matches, when there are some
+}
+
+// A Default is what happens to traffic that no rule of an ACL matches.
+type Default struct {
+	Action Action
+	Logged bool
 }
 
 // A Family is how one address family of a network is treated.

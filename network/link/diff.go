@@ -96,14 +96,14 @@ func (d *differ) link(h, w *Link) {
 		d.add = append(d.add, r.del...)
 		h = nil
 	}
-	op := func(v Verb) Op { return Op{Verb: v, Network: w.Network, Dev: w.Name} }
+	op := func(v Verb) Op { return Op{Verb: v, Owner: w.Owner, Dev: w.Name} }
 	if h == nil {
 		o := op(AddLink)
 		o.Kind, o.MAC, o.MTU = w.Kind, w.MAC, w.MTU
 		d.add = append(d.add, o)
 		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true}
 	}
-	if h.Network != w.Network {
+	if h.Owner != w.Owner {
 		d.add = append(d.add, op(SetAlias))
 	}
 	if w.MAC != "" && h.MAC != w.MAC {
@@ -147,7 +147,7 @@ func (d *differ) ports(h, w *Link) {
 		if slices.Contains(h.Ports, p) {
 			continue
 		}
-		op := Op{Network: w.Network, Dev: w.Name, Port: p}
+		op := Op{Owner: w.Owner, Dev: w.Name, Port: p}
 		if !d.marked(p) {
 			op.Verb = MarkPort
 			d.add = append(d.add, op)
@@ -166,7 +166,7 @@ func (d *differ) release(h *Link) {
 		if d.wanted[p] != "" {
 			continue
 		}
-		op := Op{Network: h.Network, Dev: h.Name, Port: p}
+		op := Op{Owner: h.Owner, Dev: h.Name, Port: p}
 		op.Verb = ReleasePort
 		d.del = append(d.del, op)
 		op.Verb = UnmarkPort
@@ -182,7 +182,7 @@ func (d *differ) marked(p string) bool {
 
 func (d *differ) addrs(h, w *Link) {
 	op := func(v Verb, p netip.Prefix) Op {
-		return Op{Verb: v, Network: w.Network, Dev: w.Name, Prefix: p}
+		return Op{Verb: v, Owner: w.Owner, Dev: w.Name, Prefix: p}
 	}
 	var gone []netip.Prefix // that were removed already
 	for _, a := range w.Addrs {
@@ -215,12 +215,12 @@ func (d *differ) addrs(h, w *Link) {
 func (d *differ) routes(h, w *Link) {
 	for _, r := range w.Routes {
 		if !slices.Contains(h.Routes, r) {
-			d.add = append(d.add, Op{Verb: AddRoute, Network: w.Network, Dev: w.Name, Prefix: r})
+			d.add = append(d.add, Op{Verb: AddRoute, Owner: w.Owner, Dev: w.Name, Prefix: r})
 		}
 	}
 	for _, r := range h.Routes {
 		if !slices.Contains(w.Routes, r) {
-			d.del = append(d.del, Op{Verb: DelRoute, Network: w.Network, Dev: w.Name, Prefix: r})
+			d.del = append(d.del, Op{Verb: DelRoute, Owner: w.Owner, Dev: w.Name, Prefix: r})
 		}
 	}
 }
@@ -228,7 +228,7 @@ func (d *differ) routes(h, w *Link) {
 // remove takes a link down with all that is on it.
 func (d *differ) remove(h *Link) {
 	d.release(h)
-	d.del = append(d.del, Op{Verb: DelLink, Network: h.Network, Dev: h.Name})
+	d.del = append(d.del, Op{Verb: DelLink, Owner: h.Owner, Dev: h.Name})
 }
 
 // hostWide reports whether the host-wide setting key overwrites that of every

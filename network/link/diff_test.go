@@ -18,7 +18,7 @@ func prefixes(ss ...string) []netip.Prefix {
 
 // bridge is a bridge br0 of network net0 as it is wanted.
 func bridge(change func(*Link)) *Link {
-	l := &Link{Name: "br0", Kind: Bridge, Network: "net0", MAC: "02:00:00:00:00:01", MTU: 1500}
+	l := &Link{Name: "br0", Kind: Bridge, Owner: "net0", MAC: "02:00:00:00:00:01", MTU: 1500}
 	if change != nil {
 		change(l)
 	}
@@ -56,7 +56,7 @@ ip route add fd43::/64 dev br0 proto 213`,
 		},
 		{
 			name: "a bridge whose making was interrupted",
-			have: one(bridge(func(l *Link) { l.Network, l.Down = "", true })),
+			have: one(bridge(func(l *Link) { l.Owner, l.Down = "", true })),
 			want: one(bridge(nil)),
 			ops: `
 ip link set br0 alias netctl:net0
@@ -118,11 +118,11 @@ ip link property del dev eth1 altname netctl.port.eth1`,
 			name: "a port moves from one bridge to another",
 			have: State{Links: []*Link{
 				bridge(func(l *Link) { l.Ports = []string{"eth1"} }),
-				{Name: "br1", Kind: Bridge, Network: "net1"},
+				{Name: "br1", Kind: Bridge, Owner: "net1"},
 			}},
 			want: State{Links: []*Link{
 				bridge(nil),
-				{Name: "br1", Kind: Bridge, Network: "net1", Ports: []string{"eth1"}},
+				{Name: "br1", Kind: Bridge, Owner: "net1", Ports: []string{"eth1"}},
 			}},
 			ops: `
 ip link set eth1 master br1
@@ -153,8 +153,8 @@ ip link del br0`,
 		},
 		{
 			name: "what is made comes before what is deleted",
-			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Network: "a"}}},
-			want: State{Links: []*Link{{Name: "b0", Kind: Bridge, Network: "b"}}},
+			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Owner: "a"}}},
+			want: State{Links: []*Link{{Name: "b0", Kind: Bridge, Owner: "b"}}},
 			ops: `
 ip link add b0 group 1852142691 type bridge
 ip link set b0 alias netctl:b
@@ -163,7 +163,7 @@ ip link del a0`,
 		},
 		{
 			name: "a link of another kind is made anew",
-			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Network: "a"}, bridge(func(l *Link) { l.Kind = "dummy" })}},
+			have: State{Links: []*Link{{Name: "a0", Kind: Bridge, Owner: "a"}, bridge(func(l *Link) { l.Kind = "dummy" })}},
 			want: one(bridge(nil)),
 			ops: `
 ip link del br0

@@ -39,7 +39,7 @@ func newKernel(s State, ports []string) *kernel {
 			k.sysctls[s.Key] = s.Value
 		}
 		k.links[l.Name] = &Link{
-			Name: l.Name, Kind: l.Kind, Down: l.Down, Network: l.Network, MAC: l.MAC, MTU: l.MTU,
+			Name: l.Name, Kind: l.Kind, Down: l.Down, Owner: l.Owner, MAC: l.MAC, MTU: l.MTU,
 			Addrs: slices.Clone(l.Addrs), Routes: slices.Clone(l.Routes),
 		}
 	}
@@ -112,7 +112,7 @@ func (k *kernel) do(o Op) error {
 	}
 	switch o.Verb {
 	case SetAlias:
-		l.Network = o.Network
+		l.Owner = o.Owner
 	case SetMAC:
 		l.MAC = o.MAC
 	case SetMTU:
@@ -200,7 +200,7 @@ func states() *rapid.Generator[State] {
 			if !rapid.Bool().Draw(t, name) {
 				continue
 			}
-			l := Link{Name: name, Kind: Bridge, Network: name, MTU: rapid.SampledFrom([]int{1400, 1500}).Draw(t, "mtu")}
+			l := Link{Name: name, Kind: Bridge, Owner: name, MTU: rapid.SampledFrom([]int{1400, 1500}).Draw(t, "mtu")}
 			l.MAC = rapid.SampledFrom([]string{"02:00:00:00:00:01", "02:00:00:00:00:02"}).Draw(t, "mac")
 			for len(free) > 0 && rapid.Bool().Draw(t, "port") {
 				l.Ports, free = append(l.Ports, free[0]), free[1:]
@@ -238,7 +238,7 @@ func kernels() *rapid.Generator[*kernel] {
 			l := k.links[name]
 			l.Addrs = rapid.Permutation(l.Addrs).Draw(t, "order")
 			if rapid.Bool().Draw(t, "drift") {
-				l.Down, l.Network = true, rapid.SampledFrom([]string{"", l.Network}).Draw(t, "alias")
+				l.Down, l.Owner = true, rapid.SampledFrom([]string{"", l.Owner}).Draw(t, "alias")
 			}
 		}
 		for _, name := range foreign {

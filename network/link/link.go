@@ -32,8 +32,10 @@ const (
 
 // A State is the part of the host that netctl owns.
 type State struct {
-	Links   []*Link  // sorted by Name, without duplicates; shared, never modified
-	Sysctls []Sysctl // of the whole host, sorted by Key; never unset again
+	Links      []*Link      // sorted by Name, without duplicates; shared, never modified
+	Routes     []*Route     // sorted by Prefix, without duplicates; shared, never modified
+	Namespaces []*Namespace // that are ours; sorted by Name
+	Sysctls    []Sysctl     // of the whole host, sorted by Key; never unset again
 	// Marked are interfaces that bear our port mark and are not, or not yet
 	// fully, a port of a link of ours; sorted. It is never wanted.
 	Marked []string
@@ -42,21 +44,92 @@ type State struct {
 // A Kind is the kind of a link, as in "ip link add type KIND".
 type Kind string
 
-// Bridge is a learning Ethernet bridge.
-const Bridge Kind = "bridge"
+// The kinds of links that are ours.
+const (
+	Bridge Kind = "bridge" // a learning Ethernet bridge
+	Veth   Kind = "veth"   // one end of a pair, the other one of which is in a namespace
+	Tap    Kind = "tun"    // a persistent tap, as the kernel names both of that driver
+)
 
 // A Link is one network interface of ours.
 type Link struct {
 	Name    string
 	Kind    Kind
 	Down    bool           // it is not up; never wanted
-	Network string         // the network it belongs to; the alias is AliasPrefix + Network. Empty while it is being made
+	Owner   string         // what it belongs to, see [NICOwner]; the alias is AliasPrefix + Owner. Empty while it is being made
 	MAC     string         // lower case, with colons; empty leaves it to the kernel
 	MTU     int            // bytes
 	Ports   []string       // foreign interfaces to make ports of it; sorted
 	Addrs   []netip.Prefix // sorted by address and length, without duplicates
 	Routes  []netip.Prefix // on-link routes with our Protocol; masked, sorted
 	Sysctls []Sysctl       // settings below net/ipvN/conf/NAME; sorted by Key
+
+	Port   *Port   // what it is as a port of a bridge of ours; nil when it is none
+	Peer   *Peer   // the other end of a Veth
+	Tap    *Tun    // what is particular to a Tap
+	Limits *Limits // nil for no limits
+}
+
+// NICOwner is the owner of the link of a NIC; that of the link of a network is
+// the name of the network, which cannot have a slash.
+func NICOwner(instance, device string) string { return instance + "/" + device }
+
+// A Port says how a bridge treats one of its ports. What is not here, such as
+// learning, is as the kernel has it for a new port.
+type Port struct {
+	Bridge   string
+	Isolated bool // it exchanges no frames with other isolated ports
+	Hairpin  bool // frames may leave through it that came in through it
+}
+
+// A Peer is the end of a Veth that an instance has.
+type Peer struct {
+	Netns Netns
+	Name  string
+	MAC   string // lower case, with colons
+	MTU   int    // bytes
+}
+
+// A Netns names a network namespace. The zero Netns is none. It can be
+// compared.
+type Netns struct {
+	Name  string // below /run/netns; ours when State.Namespaces has it
+	Path  string // of somebody else's
+	PID   int    // the process whose namespace it is
+	Start uint64 // when that process was started, in the ticks of proc_pid_stat(5), lest another has its number
+}
+
+// A Namespace is a network namespace that we have made, with the alias
+// AliasPrefix + Owner on its loopback interface, which is up.
+type Namespace struct {
+	Name  string // below /run/netns, where ip-netns(8) finds it
+	Owner string // the instance
+}
+
+// A Tun is what is particular to a tap.
+type Tun struct {
+	UID, GID   uint32 // who may open it
+	MultiQueue bool
+}
+
+// Limits hold the traffic of a link to rates, in bits per second; 0 is no
+// limit.
+type Limits struct {
+	Out uint64 // what the host sends through the link: toward an instance
+	In  uint64 // what it receives: from an instance
+}
+
+// A Route is a route with our Protocol in the main table.
+type Route struct {
+	Prefix netip.Prefix // masked
+	Hops   []Hop        // at least one; sorted by Dev and Via, without duplicates
+	Owners []string     // whose doing it is; sorted
+}
+
+// A Hop is one of the ways of a route. Flows are spread over them evenly.
+type Hop struct {
+	Dev string
+	Via netip.Addr // zero for what is on the link itself
 }
 
 // A Sysctl is one kernel setting; Key is its path below /proc/sys.
@@ -79,12 +152,12 @@ type Seen struct {
 	MAC     string // lower case, with colons; empty when it has none
 	MTU     int    // bytes
 	Master  string // the bridge (or bond, VRF) that it is a port of
+	Blocked bool   // it is a port of a bridge and does not forward (IEEE 802.1D port state)
 	Addrs   []Addr // in the order of the kernel
 }
 
-// Network returns the network whose mark s bears; ok is false for a foreign
-// link.
-func (s Seen) Network() (name string, ok bool) { return strings.CutPrefix(s.Alias, AliasPrefix) }
+// Owner returns the owner whose mark s bears; ok is false for a foreign link.
+func (s Seen) Owner() (name string, ok bool) { return strings.CutPrefix(s.Alias, AliasPrefix) }
 
 // An Addr is an address on a link.
 type Addr struct {

@@ -12,7 +12,7 @@ type Verb int
 // down.
 const (
 	AddLink     Verb = iota + 1 // create Dev of Kind, with MAC and MTU when they are set, down
-	SetAlias                    // mark Dev as belonging to Network
+	SetAlias                    // mark Dev as belonging to Owner
 	SetMAC                      // give Dev the address MAC
 	SetMTU                      // give Dev the maximum transmission unit MTU
 	SetSysctl                   // set Sysctl; Dev is empty when it is one of the host
@@ -32,15 +32,15 @@ const (
 // An Op is one change to the kernel. It prints as the ip(8) or sysctl(8)
 // command that would make the same change.
 type Op struct {
-	Verb    Verb
-	Network string // whose doing it is; empty for the host's
-	Dev     string
-	Kind    Kind
-	MAC     string
-	MTU     int
-	Port    string
-	Prefix  netip.Prefix
-	Sysctl  Sysctl
+	Verb   Verb
+	Owner  string // whose doing it is; empty for the host's
+	Dev    string
+	Kind   Kind
+	MAC    string
+	MTU    int
+	Port   string
+	Prefix netip.Prefix
+	Sysctl Sysctl
 }
 
 // TakesDown reports whether traffic may stop because of o.
@@ -65,7 +65,7 @@ func (o Op) String() string {
 		}
 		return s + fmt.Sprintf(" group %d type %s", Group, o.Kind)
 	case SetAlias:
-		return fmt.Sprintf("ip link set %s alias %s", o.Dev, AliasPrefix+o.Network)
+		return fmt.Sprintf("ip link set %s alias %s", o.Dev, AliasPrefix+o.Owner)
 	case SetMAC:
 		return fmt.Sprintf("ip link set %s address %s", o.Dev, o.MAC)
 	case SetMTU:

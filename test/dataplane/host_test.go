@@ -124,9 +124,9 @@ func TestForeign(t *testing.T) {
 	h.Run("ip", "link", "set", "tap0", "nomaster")
 	// Nor is it touched when it has taken the name a moment ago.
 	for _, op := range []link.Op{
-		{Verb: link.DelLink, Network: "br9", Dev: "br9"},
-		{Verb: link.SetMTU, Network: "br9", Dev: "br9", MTU: 1400},
-		{Verb: link.AddPort, Network: "br0", Dev: "br0", Port: "br9"},
+		{Verb: link.DelLink, Owner: "br9", Dev: "br9"},
+		{Verb: link.SetMTU, Owner: "br9", Dev: "br9", MTU: 1400},
+		{Verb: link.AddPort, Owner: "br0", Dev: "br0", Port: "br9"},
 	} {
 		if err := h.try("Do", []link.Op{op}, nil); err == nil {
 			t.Errorf("%s: no error", op)

@@ -105,7 +105,7 @@ func links() *rapid.Generator[link.State] {
 				continue
 			}
 			l := link.Link{
-				Name: name, Kind: link.Bridge, Network: oneOf(t, "network", name, "other"),
+				Name: name, Kind: link.Bridge, Owner: oneOf(t, "network", name, "other"),
 				MAC: oneOf(t, "mac", "", "02:00:00:00:00:01", "02:00:00:00:00:02"),
 				MTU: rapid.SampledFrom([]int{1400, 1500, 9000}).Draw(t, "mtu"),
 			}

@@ -41,7 +41,7 @@ func world(bridges ...bridge) World {
 	bridges = slices.Clone(bridges)
 	slices.SortFunc(bridges, func(a, b bridge) int { return strings.Compare(a.name, b.name) })
 	for _, b := range bridges {
-		l := link.Link{Name: b.name, Kind: link.Bridge, Network: b.name, MTU: 1500, Ports: b.ports}
+		l := link.Link{Name: b.name, Kind: link.Bridge, Owner: b.name, MTU: 1500, Ports: b.ports}
 		n := firewall.Network{Name: b.name, DNS: true}
 		s := dhcp.Service{Network: b.name, DNSMode: "managed", Domain: "netctl", MTU: 1500}
 		conf6 := "net/ipv6/conf/" + b.name + "/"

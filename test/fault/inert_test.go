@@ -43,7 +43,7 @@ func derive(name string, settings map[string]string) (*network.Host, error) {
 	}
 	return network.Derive(&network.Snapshot{
 		Revision: 1, Servers: map[string]config.Server{member: server},
-		Networks: []*network.Network{{Name: name, Config: map[string]config.Bridge{member: bridge}}},
+		Objects: network.Objects{Networks: []*network.Network{{Name: name, Config: map[string]config.Bridge{member: bridge}}}},
 	}, nil, member)
 }
 

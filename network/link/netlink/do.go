@@ -37,13 +37,13 @@ func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 		if unmade[op.Dev] || unmarked[op.Port] || op.Verb == link.DelAddr && unaddressed[op.Dev] {
 			continue
 		}
-		h.log.LogAttrs(ctx, slog.LevelDebug, "link op", slog.String("network", op.Network), slog.String("op", op.String()))
+		h.log.LogAttrs(ctx, slog.LevelDebug, "link op", slog.String("network", op.Owner), slog.String("op", op.String()))
 		h.touch(op)
 		if err := h.one(op); err != nil {
-			if op.Network == "" {
+			if op.Owner == "" {
 				errs = append(errs, fmt.Errorf("%s: %w", op, err))
 			} else {
-				errs = append(errs, fmt.Errorf("network %s: %s: %w", op.Network, op, err))
+				errs = append(errs, fmt.Errorf("network %s: %s: %w", op.Owner, op, err))
 			}
 			unmade[op.Dev] = unmade[op.Dev] || op.Verb == link.AddLink
 			unaddressed[op.Dev] = unaddressed[op.Dev] || op.Verb == link.AddAddr
@@ -94,7 +94,7 @@ func (h *Host) one(op link.Op) error {
 	l := &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: dev.index, Name: dev.name}}
 	switch op.Verb {
 	case link.SetAlias:
-		return h.ops.LinkSetAlias(l, link.AliasPrefix+op.Network)
+		return h.ops.LinkSetAlias(l, link.AliasPrefix+op.Owner)
 	case link.SetMAC:
 		mac, err := net.ParseMAC(op.MAC)
 		if err != nil {

@@ -195,7 +195,7 @@ func (h *Host) refuse(want link.State) (link.State, error) {
 				copy(ours, want.Links)
 				want.Links, errs = append(ours, want.Links[i:]...), []error{}
 			}
-			errs = append(errs, fmt.Errorf("network %s: %w", w.Network, &TakenError{Name: w.Name}))
+			errs = append(errs, fmt.Errorf("network %s: %w", w.Owner, &TakenError{Name: w.Name}))
 		}
 	}
 	if errs == nil {

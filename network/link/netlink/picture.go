@@ -249,7 +249,7 @@ func (h *Host) keep(found []match) {
 // link returns the link of ours that e is, without settings.
 func (e *entry) link(ports []string) *link.Link {
 	l := &link.Link{
-		Name: e.name, Kind: e.kind, Network: strings.TrimPrefix(e.alias, link.AliasPrefix),
+		Name: e.name, Kind: e.kind, Owner: strings.TrimPrefix(e.alias, link.AliasPrefix),
 		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports, Routes: e.routes,
 	}
 	for _, a := range e.addrs {
