@@ -140,7 +140,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if d.parts, err = o.Parts(o.Dir, d.log, d.beforeDelete); err != nil {
 		return err
 	}
-	d.view = newView(d.store, d.decoder, d.parts.Links.Observe)
+	d.view = newView(d.store, d.decoder, d.parts.Links.Observe, d.pokeHost)
 	d.operations = newOperations(d.hub)
 	d.metrics = newMetrics(d)
 	handler := d.router()

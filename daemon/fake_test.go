@@ -29,9 +29,10 @@ type fakeHost struct {
 	foreign  map[string]*link.Seen
 	filter   firewall.Config
 	services []*dhcp.Service
-	broken   error  // what applying links fails with
-	blind    error  // what looking at the host fails with
-	source   string // our address toward peers, when it is another
+	broken   error         // what applying links fails with
+	blind    error         // what looking at the host fails with
+	source   string        // our address toward peers, when it is another
+	hang     chan struct{} // what looking at the host waits for, when there is one
 	changed  chan struct{}
 	before   func(context.Context)
 	deleted  []string // links taken down, in order
@@ -66,6 +67,11 @@ func (f *fakeHost) Watch(ctx context.Context) error { <-ctx.Done(); return nil }
 func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if hang := f.hang; hang != nil {
+		f.mu.Unlock()
+		<-hang
+		f.mu.Lock()
+	}
 	if f.blind != nil {
 		return link.Observed{}, f.blind
 	}

@@ -191,6 +191,12 @@ func (d *Daemon) poke() {
 	d.serving.Poke()
 }
 
+// pokeHost wakes the loops that derive from what is seen of the host.
+func (d *Daemon) pokeHost() {
+	d.datapath.Poke()
+	d.speaking.Poke()
+}
+
 // hostChanged says that links, addresses or routes are not what they were: the
 // speaker's gates may open or close.
 func (d *Daemon) hostChanged() {

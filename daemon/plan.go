@@ -105,11 +105,12 @@ func (d *Daemon) plan(ctx context.Context, objs *db.Objects) (api.Plan, error) {
 	return api.Plan{Members: []api.PlanMember{m}}, errors.Join(errs...)
 }
 
-// risen derives the host as it will be when every network of s is up.
+// risen derives the host as it will be when every network of s is up. It waits
+// for a look at the host: the plan of an older one is of no use.
 func (v *view) risen(ctx context.Context, s *network.Snapshot) (*network.Host, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.refresh(ctx, s.Peers(member)); err != nil {
+	if err := v.refresh(ctx, s.Peers(member), 0); err != nil {
 		return nil, err
 	}
 	now, err := network.Derive(s, v.seen, member)

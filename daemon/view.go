@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"netctl/db"
 	"netctl/network"
@@ -15,25 +16,46 @@ import (
 // A view is what the daemon knows: the latest snapshot of the store and the
 // latest look at the host, and the Host that is derived from the two. It may
 // be used by several goroutines.
+//
+// The kernel can hold up a look for many seconds, and nobody waits for that
+// whom an older one serves: see refresh.
 type view struct {
 	store   db.Store
 	decoder *decoder
 	look    func(ctx context.Context, peers []netip.Addr) (link.Observed, error)
+	looked  func() // called when a look has ended that somebody went on without
 
-	mu    sync.Mutex
-	stale bool // the host has changed since seen
-	seen  *network.Observed
-	asked map[netip.Addr]bool        // the peers that seen covers
-	known map[netip.Addr]link.Toward // the latest way to each peer that ever had one
-	last  *network.Host
-	from  struct {
+	mu      sync.Mutex
+	stale   bool // the host has changed since the latest look began
+	sighted bool // the latest look that has ended went well
+	looking *looking
+	begun   int  // how many looks have begun
+	ended   int  // the latest of them that has ended well
+	missed  bool // somebody went on without the look that is being taken
+	seen    *network.Observed
+	asked   map[netip.Addr]bool        // the peers that seen covers
+	known   map[netip.Addr]link.Toward // the latest way to each peer that ever had one
+	last    *network.Host
+	from    struct {
 		snapshot *network.Snapshot
 		seen     *network.Observed
 	}
 }
 
-func newView(store db.Store, d *decoder, look func(context.Context, []netip.Addr) (link.Observed, error)) *view {
-	return &view{store: store, decoder: d, look: look, stale: true, seen: &network.Observed{}, known: map[netip.Addr]link.Toward{}}
+// A looking is a look at the host that is being taken.
+type looking struct {
+	done chan struct{}
+	err  error // to be read once done is closed
+}
+
+// How long a look is waited for when an older one serves.
+const (
+	glance = 100 * time.Millisecond // by the loops, and to answer questions
+	check  = time.Second            // to check a write against
+)
+
+func newView(store db.Store, d *decoder, look func(context.Context, []netip.Addr) (link.Observed, error), looked func()) *view {
+	return &view{store: store, decoder: d, look: look, looked: looked, stale: true, seen: &network.Observed{}, known: map[netip.Addr]link.Toward{}}
 }
 
 // changed says that the host is not as it was last seen.
@@ -43,7 +65,8 @@ func (v *view) changed() {
 	v.stale = true
 }
 
-// host returns what this member must realise, as of now.
+// host returns what this member must realise, as of now or, while a look at the
+// host takes long, as of the look before.
 func (v *view) host(ctx context.Context) (*network.Host, error) {
 	objs, err := v.store.Snapshot(ctx)
 	if err != nil {
@@ -55,7 +78,7 @@ func (v *view) host(ctx context.Context) (*network.Host, error) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.refresh(ctx, s.Peers(member)); err != nil {
+	if err := v.refresh(ctx, s.Peers(member), glance); err != nil {
 		return nil, err
 	}
 	if v.last != nil && v.from.snapshot == s && v.from.seen == v.seen {
@@ -69,11 +92,12 @@ func (v *view) host(ctx context.Context) (*network.Host, error) {
 	return h, nil
 }
 
-// observed returns the host as it is now.
+// observed returns the host as it is now or, while a look at it takes long, as
+// it was last seen.
 func (v *view) observed(ctx context.Context) (*network.Observed, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.refresh(ctx, nil); err != nil {
+	if err := v.refresh(ctx, nil, check); err != nil {
 		return nil, err
 	}
 	return v.seen, nil
@@ -87,24 +111,90 @@ func (v *view) lastObserved() *network.Observed {
 }
 
 // refresh looks at the host again when it has changed, or when peers are asked
-// for that were not before.
-func (v *view) refresh(ctx context.Context, peers []netip.Addr) error {
-	fresh := !v.stale
-	for _, p := range peers {
-		fresh = fresh && v.asked[p]
-	}
-	if fresh {
+// for that were not before. It waits for patience at most, and what was seen
+// last has to do then, unless that look failed or there was none; no patience
+// at all means to wait for as long as it takes. It lets go of v.mu meanwhile.
+func (v *view) refresh(ctx context.Context, peers []netip.Addr, patience time.Duration) error {
+	before := v.begun
+	if v.fresh(peers, before) {
 		return nil
 	}
-	if peers == nil {
-		for p := range v.asked {
-			peers = append(peers, p)
+	enough := ctx
+	if patience > 0 && v.sighted {
+		var cancel func()
+		enough, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	for !v.fresh(peers, before) {
+		if v.looking == nil {
+			v.begin(ctx, peers)
+		}
+		if enough.Err() != nil {
+			v.missed = true
+			return ctx.Err()
+		}
+		if err := v.wait(enough, v.looking); err != nil {
+			return err
 		}
 	}
-	o, err := v.look(ctx, peers)
-	if err != nil {
-		return err
+	return nil
+}
+
+// wait waits for a look until ctx is done, and lets go of v.mu meanwhile. The
+// error is that of the look.
+func (v *view) wait(ctx context.Context, l *looking) error {
+	v.mu.Unlock()
+	defer v.mu.Lock()
+	select {
+	case <-l.done:
+		return l.err
+	case <-ctx.Done():
+		return nil
 	}
+}
+
+// fresh reports whether v.seen serves somebody who came after so many looks
+// had begun.
+func (v *view) fresh(peers []netip.Addr, before int) bool {
+	for _, p := range peers {
+		if !v.asked[p] {
+			return false
+		}
+	}
+	return v.ended > before || !v.stale && v.looking == nil
+}
+
+// begin begins a look. Nobody waits for its end when the daemon stops: it only
+// reads, and a stop is not held up by it either.
+func (v *view) begin(ctx context.Context, peers []netip.Addr) {
+	if peers == nil {
+		peers = slices.Collect(maps.Keys(v.asked))
+	}
+	l := &looking{done: make(chan struct{})}
+	v.begun++
+	v.stale, v.looking = false, l
+	no := v.begun
+	go func() {
+		o, err := v.look(context.WithoutCancel(ctx), peers)
+		v.mu.Lock()
+		missed := v.missed
+		v.missed, v.looking, v.sighted = false, nil, err == nil
+		if l.err = err; err != nil {
+			v.stale = true
+		} else {
+			v.ended = no
+			v.take(o, peers)
+		}
+		v.mu.Unlock()
+		close(l.done)
+		if missed {
+			v.looked()
+		}
+	}()
+}
+
+// take takes in what was seen of the host and of the ways to peers.
+func (v *view) take(o link.Observed, peers []netip.Addr) {
 	v.asked = make(map[netip.Addr]bool, len(peers))
 	for _, p := range peers {
 		v.asked[p] = true
@@ -116,11 +206,9 @@ func (v *view) refresh(ctx context.Context, peers []netip.Addr) error {
 			o.Toward[p] = t
 		}
 	}
-	v.stale = false
 	if !same(o, v.seen.Observed) {
 		v.seen = &network.Observed{Observed: o}
 	}
-	return nil
 }
 
 // same reports whether nothing that a Host is derived from has changed between
