@@ -52,11 +52,11 @@ type CertificatePut struct {
 
 // A CertificatePatch is a CertificatePut whose fields may be left alone.
 type CertificatePatch struct {
-	Name        *string   `json:"name,omitempty"`
-	Type        *string   `json:"type,omitempty"`
-	Restricted  *bool     `json:"restricted,omitempty"`
-	Projects    *[]string `json:"projects,omitempty"`
-	Certificate *string   `json:"certificate,omitempty"`
+	Name        *string   `json:"name,omitempty" yaml:"name,omitempty"`
+	Type        *string   `json:"type,omitempty" yaml:"type,omitempty"`
+	Restricted  *bool     `json:"restricted,omitempty" yaml:"restricted,omitempty"`
+	Projects    *[]string `json:"projects,omitempty" yaml:"projects,omitempty"`
+	Certificate *string   `json:"certificate,omitempty" yaml:"certificate,omitempty"`
 }
 
 // Fingerprint returns the name of a certificate: the SHA-256 digest of its DER

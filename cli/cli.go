@@ -166,7 +166,8 @@ func (a *app) addTarget(cmd *cobra.Command) *cobra.Command {
 // addWait gives a command that writes the flags --wait and --dry-run.
 func (a *app) addWait(cmd *cobra.Command) *cobra.Command {
 	a.addDryRun(cmd)
-	cmd.Flags().DurationVar(&a.wait, "wait", defaultWait, "how long to wait for the change to take effect, 0 to not wait")
+	a.wait = defaultWait
+	cmd.Flags().Var((*span)(&a.wait), "wait", "how long to wait for the change to take effect, 0 to not wait")
 	return cmd
 }
 

@@ -173,9 +173,8 @@ func withoutComments(text []byte) []byte {
 	return text
 }
 
-// decodeYAML decodes what a user wrote. Fields that v does not have are
-// errors, for what is misspelt would be lost; so is a missing config, which
-// would unset everything.
+// decodeYAML decodes what a user wrote of an object with a configuration, as
+// decodeFields does. A missing config is an error: it would unset everything.
 func decodeYAML(text []byte, v any) error {
 	var fields map[string]any
 	if err := yaml.Unmarshal(text, &fields); err != nil {
@@ -184,6 +183,12 @@ func decodeYAML(text []byte, v any) error {
 	if _, ok := fields["config"]; !ok {
 		return errors.New(`the text has no "config": write "config: {}" to unset every key`)
 	}
+	return decodeFields(text, v)
+}
+
+// decodeFields decodes what a user wrote. Fields that v does not have are
+// errors, for what is misspelt would be lost.
+func decodeFields(text []byte, v any) error {
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	err := d.Decode(v)

@@ -30,7 +30,7 @@ func writeCommand(b *strings.Builder, cmd *cobra.Command, heading string) {
 		return
 	}
 	fmt.Fprintf(b, "\n%s %s\n\n", heading, cmd.CommandPath())
-	if cmd.HasSubCommands() {
+	if cmd.HasSubCommands() && cmd.Long == "" {
 		b.WriteString(cmd.Short + ".\n")
 	} else {
 		text := cmd.Long

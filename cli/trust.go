@@ -21,7 +21,8 @@ import (
 // trust returns the commands for who may use the daemon over the network.
 func (a *app) trust() *cobra.Command {
 	return group("trust", "Manage who may use the daemon over HTTPS", "",
-		a.trustAdd(), a.trustList(), a.trustShow(), a.trustRemove(), a.trustTokens(), a.trustRevoke(), a.trustFingerprint())
+		a.trustAdd(), a.trustList(), a.trustShow(), a.trustSet(), a.trustEdit(), a.trustRemove(),
+		a.trustTokens(), a.trustRevoke(), a.trustFingerprint())
 }
 
 func (a *app) trustAdd() *cobra.Command {
@@ -40,7 +41,7 @@ A restricted client may only read, and no secrets.`,
   netctl config trust add --name dashboard --restricted
   netctl config trust add alice.crt`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := a.client()
+			c := a.trustClient()
 			if len(args) == 1 {
 				return a.addCertificate(cmd.Context(), c, args[0], p)
 			}
@@ -73,13 +74,16 @@ func (a *app) addCertificate(ctx context.Context, c *client.Client, path string,
 	if _, err := c.CreateCertificate(ctx, p); err != nil {
 		return err
 	}
-	return a.say("Client %s added, fingerprint %s", p.Name, api.Fingerprint(block.Bytes))
+	return a.trusted("Client %s added, fingerprint %s", "Client %s would be added, fingerprint %s", p.Name, api.Fingerprint(block.Bytes))
 }
 
 func (a *app) makeToken(ctx context.Context, c *client.Client, p api.CertificatesPost) error {
 	t, err := c.CreateToken(ctx, p)
-	if err != nil || a.dryRun {
+	switch {
+	case err != nil:
 		return err
+	case a.dryRun:
+		return write(a.Out, fmt.Sprintf("A token for client %s would be made\n", p.Name))
 	}
 	_, _ = fmt.Fprintf(a.Err, "Token for client %s, good once and until %s:\n", p.Name, t.ExpiresAt.UTC().Format(time.RFC3339))
 	return a.say("%s", t)
@@ -162,7 +166,7 @@ func (a *app) trustRemove() *cobra.Command {
 		Use: "remove <name>|<fingerprint>", Aliases: []string{"rm"}, Short: "Trust a client no more", Args: exactly(1),
 		Long: `Trust a client no more. What it is doing ends at once.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c := a.client()
+			c := a.trustClient()
 			cert, err := findClient(cmd.Context(), c, args[0])
 			if err != nil {
 				return err
@@ -170,7 +174,7 @@ func (a *app) trustRemove() *cobra.Command {
 			if _, err := c.DeleteCertificate(cmd.Context(), cert.Fingerprint, ""); err != nil {
 				return err
 			}
-			return a.say("Client %s removed, fingerprint %s", cert.Name, cert.Fingerprint)
+			return a.trusted("Client %s removed, fingerprint %s", "Client %s would be removed, fingerprint %s", cert.Name, cert.Fingerprint)
 		},
 		ValidArgsFunction: a.completeClient,
 	}

@@ -121,8 +121,11 @@ func (c *Client) do(ctx context.Context, r call, out any) (answer, error) {
 	return a, nil
 }
 
-// send sends a request.
+// send sends a request. In a dry run it sends nothing that would act.
 func (c *Client) send(ctx context.Context, r call) (*http.Response, error) {
+	if c.rehearse != nil && r.method != http.MethodGet && !r.query.Has(dryRun) {
+		return nil, api.Errorf(api.Invalid, "dry-run: %s %s cannot be rehearsed, and was not sent", r.method, r.path)
+	}
 	var body io.Reader
 	if r.body != nil {
 		raw, err := json.Marshal(r.body)

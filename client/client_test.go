@@ -246,6 +246,10 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *Client) (any, error) { return nil, c.Ready(ctx) },
 			"GET /internal/ready", `null`, nil,
 		},
+		"Restore": {
+			func(ctx context.Context, c *Client) (any, error) { return c.Restore(ctx, []byte("x")) },
+			`PUT /internal/database {"file":"eA=="}`, `{"kept":"old.db"}`, "old.db",
+		},
 		"Shutdown": {
 			func(ctx context.Context, c *Client) (any, error) {
 				return nil, c.Shutdown(ctx, api.Shutdown{Message: "bye"})
@@ -279,7 +283,27 @@ func TestRequests(t *testing.T) {
 			if diff := cmp.Diff(test.result, have); diff != "" {
 				t.Errorf("result (-want +have):\n%s", diff)
 			}
+			if !strings.HasPrefix(test.want, http.MethodGet) {
+				inDryRun(t, test.call)
+			}
 		})
+	}
+}
+
+// inDryRun holds a call to change nothing in a dry run: either it shows a plan,
+// or nothing is sent.
+func inDryRun(t *testing.T, call func(context.Context, *Client) (any, error)) {
+	t.Helper()
+	sent, shown := 0, 0
+	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if sent++; r.URL.Query().Get("dry-run") != "1" {
+			t.Errorf("%s %s is sent in a dry run", r.Method, r.URL)
+		}
+		answerWith(w, `{"revision":7,"members":[]}`)
+	}).DryRun(func(api.Plan) error { shown++; return nil })
+	_, err := call(t.Context(), c)
+	if planned, refused := sent == 1 && shown == 1 && err == nil, sent == 0 && api.ErrorCode(err) == api.Invalid; !planned && !refused {
+		t.Errorf("dry run: %d sent, %d shown, %v", sent, shown, err)
 	}
 }
 

@@ -7,9 +7,13 @@ import (
 	"netctl/api"
 )
 
+// dryRun is the parameter of the query with which a write changes nothing.
+const dryRun = "dry-run"
+
 // DryRun returns a client whose writes change nothing: the daemon checks each
 // and says what it would lead to, which show is given. Such a write returns
-// revision 0.
+// revision 0. What acts without being a write of the database, as Shutdown and
+// ResetBGPPeer do, is not sent and fails with the code api.Invalid.
 func (c *Client) DryRun(show func(api.Plan) error) *Client {
 	other := *c
 	other.rehearse = show
@@ -18,7 +22,7 @@ func (c *Client) DryRun(show func(api.Plan) error) *Client {
 
 // rehearsal sends a write as a dry run.
 func (c *Client) rehearsal(ctx context.Context, r call) (int64, error) {
-	r.query = url.Values{"dry-run": {"1"}}
+	r.query = url.Values{dryRun: {"1"}}
 	var p api.Plan
 	if _, err := c.do(ctx, r, &p); err != nil {
 		return 0, err
