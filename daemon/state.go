@@ -86,66 +86,99 @@ func (d *decoder) snapshot(objs *db.Objects) (*network.Snapshot, error) {
 
 // decodeAfter decodes objs, and takes over from before what is the same there.
 func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
-	serverChanged := before.objs == nil
-	var changed []string // networks, sorted
+	var t touched
 	objs.Changes(before.objs, func(was, is *db.Object) {
 		if is == nil {
 			is = was
 		}
-		name, ok := strings.CutPrefix(is.Key, networksPrefix)
-		if !ok {
-			serverChanged = serverChanged || is.Key == serverKey || is.Key == serverMemberKey
-			return
-		}
-		name, _, _ = strings.Cut(name, "/")
-		changed = append(changed, name)
+		t.add(is.Key)
 	})
-	slices.Sort(changed)
-	var errs []error
 	var servers map[string]config.Server
-	var networks []*network.Network
+	var next network.Objects
 	if before.snapshot != nil {
-		servers, networks = before.snapshot.Servers, before.snapshot.Networks
+		servers, next = before.snapshot.Servers, before.snapshot.Objects
 	}
-	if serverChanged {
+	errs := make([]error, 0, 3)
+	if t.server || before.objs == nil {
 		server, err := decodeServer(objs)
 		servers, errs = map[string]config.Server{member: server}, append(errs, err)
 	}
-	networks, err := decodeNetworks(networks, slices.Compact(changed), objs)
+	var err error
+	next.Networks, err = networkKind.next(next.Networks, t.networks, objs)
+	errs = append(errs, err)
+	next.Instances, err = instanceKind.next(next.Instances, t.instances, objs)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
-	return before.snapshot.Next(int64(objs.Revision()), servers, network.Objects{Networks: networks}), nil
+	return before.snapshot.Next(int64(objs.Revision()), servers, next), nil
 }
 
-// decodeNetworks returns networks with those that have changed decoded anew.
-// Both are sorted.
-func decodeNetworks(networks []*network.Network, changed []string, objs *db.Objects) ([]*network.Network, error) {
-	if len(changed) == 0 {
-		return networks, nil
+// A touched says which objects of a snapshot are to be decoded anew, each
+// perhaps several times.
+type touched struct {
+	server    bool
+	networks  []string
+	instances []string
+}
+
+// add notes the object that has something stored under key.
+func (t *touched) add(key string) {
+	parts := db.Parts(key)
+	switch {
+	case key == serverKey, key == serverMemberKey:
+		t.server = true
+	case len(parts) < 2:
+	case parts[0] == "network":
+		t.networks = append(t.networks, parts[1])
+	case parts[0] == "instance":
+		t.instances = append(t.instances, parts[1])
 	}
+}
+
+// An objectKind is one kind of objects of a snapshot, each of which has a name.
+type objectKind[T, N any] struct {
+	name    func(*T) N
+	compare func(a, b N) int
+	key     func(N) string // that it is stored under; more may be below it
+	decode  func(objs *db.Objects, name N) (*T, error)
+}
+
+// next returns have with what is called changed decoded anew. Have is sorted by
+// name, and so is the result, to which it is not changed.
+func (k objectKind[T, N]) next(have []*T, changed []N, objs *db.Objects) ([]*T, error) {
+	if len(changed) == 0 {
+		return have, nil
+	}
+	slices.SortFunc(changed, k.compare)
+	changed = slices.CompactFunc(changed, func(a, b N) bool { return k.compare(a, b) == 0 })
 	var errs []error
-	out := make([]*network.Network, 0, len(networks)+len(changed))
+	out := make([]*T, 0, len(have)+len(changed))
 	for _, name := range changed {
-		i, found := searchNetwork(networks, name)
-		out = append(out, networks[:i]...)
+		i, found := k.search(have, name)
+		out = append(out, have[:i]...)
 		if found {
 			i++
 		}
-		networks = networks[i:]
-		global := objs.Get(networkKey(name))
-		if global == nil {
+		have = have[i:]
+		if objs.Get(k.key(name)) == nil {
 			continue
 		}
-		n, err := decodeNetwork(name, global, objs.Get(networkMemberKey(name)))
-		out, errs = append(out, n), append(errs, err)
+		v, err := k.decode(objs, name)
+		out, errs = append(out, v), append(errs, err)
 	}
-	return append(out, networks...), errors.Join(errs...)
+	return append(out, have...), errors.Join(errs...)
 }
 
-// searchNetwork returns where the network called name is, or belongs.
-func searchNetwork(networks []*network.Network, name string) (int, bool) {
-	return slices.BinarySearchFunc(networks, name, func(n *network.Network, name string) int { return strings.Compare(n.Name, name) })
+// search returns where what is called name is in have, or belongs.
+func (k objectKind[T, N]) search(have []*T, name N) (int, bool) {
+	return slices.BinarySearchFunc(have, name, func(v *T, name N) int { return k.compare(k.name(v), name) })
+}
+
+var networkKind = objectKind[network.Network, string]{
+	name: func(n *network.Network) string { return n.Name }, compare: strings.Compare, key: networkKey,
+	decode: func(objs *db.Objects, name string) (*network.Network, error) {
+		return decodeNetwork(name, objs.Get(networkKey(name)), objs.Get(networkMemberKey(name)))
+	},
 }
 
 func decodeServer(objs *db.Objects) (config.Server, error) {
@@ -256,7 +289,7 @@ func (d *decoder) prefixes(objs []*db.Object, except string) []netip.Prefix {
 // snapshot when it was made of the same object.
 func (d decoded) network(name string, global, local *db.Object) (*network.Network, error) {
 	if d.objs != nil && d.objs.Get(global.Key) == global {
-		if i, ok := searchNetwork(d.snapshot.Networks, name); ok {
+		if i, ok := networkKind.search(d.snapshot.Networks, name); ok {
 			return d.snapshot.Networks[i], nil
 		}
 	}

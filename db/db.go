@@ -25,6 +25,7 @@
 //	/server/member/<member>          configuration of one member
 //	/network/<name>                  a network
 //	/network/<name>/member/<member>  a network's configuration on one member
+//	/instance/<name>                 an instance
 //	/certificate/<fingerprint>       a client that may use the API over HTTPS
 package db
 
