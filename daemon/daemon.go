@@ -167,6 +167,7 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
+	loops.Go(func() error { return d.watchSocket(loopCtx, listener) })
 	server := d.server(handler)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

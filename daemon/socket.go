@@ -9,7 +9,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"time"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -36,91 +35,6 @@ func lock(path string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return func() { _ = f.Close() }, nil
-}
-
-// listen opens the socket of the API. The lock is held, so a socket that
-// exists belongs to a daemon that is gone.
-func (d *Daemon) listen(ctx context.Context) (net.Listener, error) {
-	path := filepath.Join(d.opts.Dir, SocketName)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, err
-	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
-	if err != nil {
-		return nil, err
-	}
-	mode := os.FileMode(0o600)
-	if gid := d.groupID(); gid >= 0 {
-		mode = 0o660
-		err = os.Chown(path, -1, gid)
-	} else if d.opts.Group != "" {
-		d.log.Warn("group does not exist, the socket is for root alone", "group", d.opts.Group)
-	}
-	if err := errors.Join(err, os.Chmod(path, mode)); err != nil {
-		_ = l.Close()
-		return nil, err
-	}
-	return newLocalListener(l.(*net.UnixListener), localConns()), nil
-}
-
-// localConns returns how many connections to the socket are open at one time:
-// not so many that a client which forgets to close them takes the files from
-// everything else.
-func localConns() int {
-	const most = 4096
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return most
-	}
-	return int(min(most, max(limit.Cur/2, 1)))
-}
-
-// A localListener is the socket of the API. Who connects when there are too
-// many waits in the queue of the kernel.
-type localListener struct {
-	*net.UnixListener
-	slots  chan struct{} // one for each open connection
-	closed chan struct{}
-	close  func() error
-}
-
-func newLocalListener(l *net.UnixListener, conns int) *localListener {
-	out := &localListener{UnixListener: l, slots: make(chan struct{}, conns), closed: make(chan struct{})}
-	out.close = sync.OnceValue(func() error {
-		close(out.closed)
-		return l.Close()
-	})
-	return out
-}
-
-// Close implements net.Listener.
-func (l *localListener) Close() error { return l.close() }
-
-// A localConn is a connection to the socket of the API.
-type localConn struct {
-	*net.UnixConn
-	release func()
-}
-
-// Accept implements net.Listener.
-func (l *localListener) Accept() (net.Conn, error) {
-	select {
-	case l.slots <- struct{}{}:
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-	c, err := l.AcceptUnix()
-	if err != nil {
-		<-l.slots
-		return nil, err
-	}
-	return &localConn{c, sync.OnceFunc(func() { <-l.slots })}, nil
-}
-
-// Close implements net.Conn.
-func (c *localConn) Close() error {
-	defer c.release()
-	return c.UnixConn.Close()
 }
 
 // groupID returns the number of the group that may use the socket, or -1.

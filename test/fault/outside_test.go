@@ -1,12 +1,17 @@
 package fault
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,5 +233,55 @@ func TestDNSMasqKilled(t *testing.T) {
 		if w := logged(s.Daemon, from, "level=(WARN|ERROR)"); len(w) != 1 || !strings.Contains(w[0], "dnsmasq died") {
 			t.Errorf("%s: the log says %q", name, w)
 		}
+	}
+}
+
+// The socket of the API is made anew when somebody deletes it, and those who
+// are connected stay so.
+func TestSocketDeleted(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	path := filepath.Join(s.Daemon.Dir, "unix.socket")
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	ask := func() {
+		t.Helper()
+		if _, err := io.WriteString(c, "GET /1.0 HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s, %v", resp.Status, err)
+		}
+	}
+	ask()
+	since, from := time.Now(), len(s.Daemon.Proc.Output())
+	s.within("socket deleted", func() { s.Host.Run("rm", path) }, func() error {
+		_, err := s.Daemon.TryCLI("network", "list")
+		return err
+	})
+	ask()
+	if w := logged(s.Daemon, from, "level=(WARN|ERROR)"); len(w) != 1 || !strings.Contains(w[0], "the socket was deleted") {
+		t.Errorf("the log says %q", w)
+	}
+
+	if err := errors.Join(os.WriteFile(path+".new", []byte("mine"), 0o644), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+	s.Soon("the daemon says that something else is there", func() error {
+		return lab.Expect(len(logged(s.Daemon, from, "something else is in its place")) == 1, "it does not")
+	})
+	ask()
+	s.Undisturbed(since, subnet4, subnet6)
+	s.Daemon.Stop(syscall.SIGTERM)
+	if b, err := os.ReadFile(path); err != nil || string(b) != "mine" {
+		t.Errorf("what was put there: %q, %v", b, err)
 	}
 }
