@@ -251,7 +251,11 @@ func (ns *NS) StartEnv(env []string, name string, args ...string) *Proc {
 	}
 	go func() { p.err = cmd.Wait(); close(p.done) }()
 	l.Cleanup(func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		// What an ended one has left behind dies with its namespace: its
+		// number may be another's by now.
+		if !p.Exited() {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		}
 		<-p.done
 		if l.Failed() {
 			out, _ := os.ReadFile(p.Log)
@@ -270,8 +274,8 @@ func (p *Proc) Output() string {
 	return string(out)
 }
 
-// Signal sends a signal to the process.
-func (p *Proc) Signal(s syscall.Signal) { _ = syscall.Kill(p.Cmd.Process.Pid, s) }
+// Signal sends a signal to the process, or does nothing when it has ended.
+func (p *Proc) Signal(s syscall.Signal) { _ = p.Cmd.Process.Signal(s) }
 
 // Wait waits for the process to end, and returns how it did.
 func (p *Proc) Wait(timeout time.Duration) error {
