@@ -37,21 +37,31 @@ func main() {
 // A part is a group of rows that are measured together.
 type part struct {
 	name, what string
+	title      string // of its tables
 	run        func(*bench)
+	// site says that it needs the daemon that such parts share, on which
+	// networks gather. It ends before a part that does not.
+	site bool
 }
 
-// parts are in the order in which they are measured; the first ones share a
-// daemon, on which networks gather.
+// Titles of tables.
+const (
+	networks = "Networks"
+	speakers = "The speaker"
+)
+
+// parts are in the order in which they are measured.
 var parts = []part{
-	{"create", "create a network, with few and with many standing", (*bench).create},
-	{"change", "change a network, with few and with many standing", (*bench).change},
-	{"fill", "create all networks", (*bench).fill},
-	{"read", "read networks", (*bench).read},
-	{"write", "eight clients that write", (*bench).write},
-	{"restart", "restart with all networks in place", (*bench).restart},
-	{"boot", "start on a host that has nothing", (*bench).boot},
-	{"paths", "synthetic paths through a speaker, to one and to ten peers", (*bench).paths},
-	{"single", "one path among many standing", (*bench).one},
+	{"create", "create a network, with few and with many standing", networks, (*bench).create, true},
+	{"change", "change a network, with few and with many standing", networks, (*bench).change, true},
+	{"fill", "create all networks", networks, (*bench).fill, true},
+	{"read", "read networks", networks, (*bench).read, true},
+	{"write", "eight clients that write", networks, (*bench).write, true},
+	{"restart", "restart with all networks in place", networks, (*bench).restart, true},
+	{"boot", "start on a host that has nothing", networks, (*bench).boot, true},
+	{"cycles", "create and delete networks, again and again", networks, (*bench).cycles, false},
+	{"paths", "synthetic paths through a speaker, to one and to ten peers", speakers, (*bench).paths, false},
+	{"single", "one path among many standing", speakers, (*bench).one, false},
 }
 
 func command() int {
@@ -100,7 +110,8 @@ type bench struct {
 
 	mu       sync.Mutex
 	cleanups []func()
-	failed   bool
+	failed   bool // what is being measured now
+	lost     bool // something has failed
 }
 
 // errFailed unwinds the measurement after Fatalf.
@@ -149,18 +160,28 @@ func (b *bench) clean(n int) {
 	}
 }
 
-// within runs what builds a lab of its own, and takes it down again.
-func (b *bench) within(f func()) {
+// within runs what may build a lab, takes that down again, and reports whether
+// it went well. What fails costs its own figures only.
+func (b *bench) within(f func()) (ok bool) {
 	n := len(b.cleanups)
-	defer b.clean(n)
+	defer func() {
+		p := recover()
+		b.clean(n)
+		if _, failed := p.(errFailed); p != nil && !failed {
+			panic(p)
+		}
+		ok = !b.failed
+		b.lost, b.failed = b.lost || b.failed, false
+	}()
 	f()
+	return true
 }
 
 // count is n at the scale of this run, but at least least.
 func (b *bench) count(n, least int) int { return max(least, int(float64(n)*b.scale)) }
 
 // measure runs the parts. An interrupt takes down what has been built.
-func (b *bench) measure(wanted func(string) bool) (code int) {
+func (b *bench) measure(wanted func(string) bool) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -169,27 +190,26 @@ func (b *bench) measure(wanted func(string) bool) (code int) {
 		os.Exit(1)
 	}()
 	defer lab.RemoveBinaries()
-	defer b.clean(0)
-	defer func() {
-		if p := recover(); p != nil {
-			if _, ok := p.(errFailed); !ok {
-				panic(p)
+	left := slices.DeleteFunc(slices.Clone(parts), func(p part) bool { return !wanted(p.name) })
+	for len(left) > 0 {
+		b.within(func() {
+			defer func() { b.site = nil }()
+			for len(left) > 0 {
+				p := left[0]
+				left = left[1:]
+				b.title = p.title
+				b.Logf("%s: %s", p.name, p.what)
+				p.run(b)
+				if !p.site || len(left) > 0 && !left[0].site {
+					return
+				}
 			}
-			code = 1
-		}
-	}()
-	last := slices.IndexFunc(parts, func(p part) bool { return p.name == "paths" })
-	for i, p := range parts {
-		if i == last {
-			b.site = nil
-			b.clean(0)
-		}
-		if wanted(p.name) {
-			b.Logf("%s: %s", p.name, p.what)
-			p.run(b)
-		}
+		})
 	}
-	return code
+	if b.lost {
+		return 1
+	}
+	return 0
 }
 
 // save writes the tables to a file.

@@ -110,9 +110,10 @@ func (s *birdSender) change(present bool) time.Time {
 	for {
 		line, err := in.ReadString('\n')
 		if err != nil || strings.HasPrefix(line, "8") || strings.HasPrefix(line, "9") {
-			s.w.Fatalf("bird: %v %s", err, line)
+			s.w.Fatalf("bird: %v %s(its process: %v)", err, line, s.proc.Wait(time.Second))
 		}
-		if strings.HasPrefix(line, "0003 ") || strings.HasPrefix(line, "0004 ") {
+		switch line, _, _ = strings.Cut(line, " "); line {
+		case "0003", "0004", "0005": // done, being done, or to be done after another
 			return began
 		}
 	}

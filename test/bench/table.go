@@ -10,36 +10,31 @@ import (
 	"time"
 )
 
-// tables are what has been measured.
+// A table is what has been measured in one way.
+type table struct {
+	title string
+	head  []string
+	rows  [][]string
+}
+
+// tables are what has been measured, in the order in which it was.
 type tables struct {
-	host   []hostRow
-	counts []countRow
-	loads  []loadRow
-	single []sampleRow
+	title string // of what is being measured
+	all   []*table
 }
 
-// A hostRow is a time that the daemon takes, next to the bar and to LXD.
-type hostRow struct {
-	what   string
-	times  times
-	bar    time.Duration // of the median; 0 for none
-	lxd    time.Duration // 0 where there is no figure
-	lxdHow string        // when the figure of LXD is for another number of networks
-}
-
-// A countRow is something that is counted.
-type countRow struct{ what, got, bar, lxd string }
-
-// A loadRow is one table that speakers have sent.
-type loadRow struct {
-	paths, peers int
-	got          map[string]load
-}
-
-// A sampleRow is a change that several speakers make.
-type sampleRow struct {
-	what string
-	got  map[string]times
+// row adds a row to the table with these columns under the present title.
+func (t *tables) row(head []string, cells ...string) {
+	i := slices.IndexFunc(t.all, func(o *table) bool { return o.title == t.title && slices.Equal(o.head, head) })
+	if i < 0 {
+		// Tables with the same title stay together.
+		i = len(t.all)
+		for i > 0 && t.all[i-1].title != t.title && slices.ContainsFunc(t.all[:i], func(o *table) bool { return o.title == t.title }) {
+			i--
+		}
+		t.all = slices.Insert(t.all, i, &table{title: t.title, head: head})
+	}
+	t.all[i].rows = append(t.all[i].rows, cells)
 }
 
 // times are samples of the same thing.
@@ -77,15 +72,24 @@ func ratio(a, b time.Duration) string {
 	return fmt.Sprintf("%.2g×", r)
 }
 
-// time notes samples of something that the daemon does.
-func (t *tables) time(what string, samples times, bar, lxd time.Duration, how string) {
-	t.host = append(t.host, hostRow{what, samples, bar, lxd, how})
-	fmt.Fprintf(os.Stderr, "  %s: p50 %s, p99 %s (%d)\n", what, text(samples.at(50)), text(samples.at(99)), len(samples))
+// The columns of what the daemon is measured at, and of what it is counted at.
+var (
+	timeHead  = []string{"", "p50", "p99", "samples", "goal", "LXD", "LXD / netctl"}
+	countHead = []string{"", "netctl", "goal", "LXD"}
+)
+
+// time notes samples of something that the daemon does. The goal, and what LXD
+// takes, are 0 where there is none; how says for how many networks LXD's
+// figure is, if it is for another number.
+func (t *tables) time(what string, samples times, goal, lxd time.Duration, how string) {
+	p50, p99 := samples.at(50), samples.at(99)
+	t.row(timeHead, what, text(p50), text(p99), fmt.Sprint(len(samples)), text(goal), strings.TrimSpace(text(lxd)+" "+how), ratio(lxd, p50))
+	fmt.Fprintf(os.Stderr, "  %s: p50 %s, p99 %s (%d)\n", what, text(p50), text(p99), len(samples))
 }
 
 // note notes something that is counted.
-func (t *tables) note(what, got, bar, lxd string) {
-	t.counts = append(t.counts, countRow{what, got, bar, lxd})
+func (t *tables) note(what, got, goal, lxd string) {
+	t.row(countHead, what, got, goal, lxd)
 	fmt.Fprintf(os.Stderr, "  %s: %s\n", what, got)
 }
 
@@ -93,63 +97,18 @@ func (t *tables) note(what, got, bar, lxd string) {
 func (t *tables) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d cores, %s of memory, Linux %s, %s.\n", runtime.NumCPU(), size(memory()), release(), runtime.Version())
-	if len(t.host) > 0 {
-		head(&b, "", "p50", "p99", "samples", "at most", "LXD", "LXD / netctl")
-		for _, r := range t.host {
-			lxd := text(r.lxd)
-			if r.lxdHow != "" {
-				lxd += " " + r.lxdHow
-			}
-			row(&b, r.what, text(r.times.at(50)), text(r.times.at(99)), fmt.Sprint(len(r.times)), text(r.bar), lxd, ratio(r.lxd, r.times.at(50)))
+	title := ""
+	for _, o := range t.all {
+		if o.title != title {
+			title = o.title
+			fmt.Fprintf(&b, "\n## %s\n", title)
+		}
+		fmt.Fprintf(&b, "\n| %s |\n%s|\n", strings.Join(o.head, " | "), strings.Repeat("|---", len(o.head)))
+		for _, cells := range o.rows {
+			fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
 		}
 	}
-	if len(t.counts) > 0 {
-		head(&b, "", "netctl", "bar", "LXD")
-		for _, r := range t.counts {
-			row(&b, r.what, r.got, r.bar, r.lxd)
-		}
-	}
-	t.speakers(&b)
 	return b.String()
-}
-
-// speakers prints what the speakers have been measured at.
-func (t *tables) speakers(b *strings.Builder) {
-	if len(t.loads) > 0 {
-		head(b, "paths", "peers", "sender", "loaded", "session up → last path", "given the table → last path", "memory", "CPU", "ours / its")
-		for _, r := range t.loads {
-			for _, s := range senders {
-				l, ok := r.got[s]
-				if !ok {
-					continue
-				}
-				row(b, fmt.Sprint(r.paths), fmt.Sprint(r.peers), s, text(l.loaded), text(l.sync), text(l.total), size(l.rss), text(l.cpu),
-					ratio(r.got[ours].sync, l.sync))
-			}
-		}
-	}
-	if len(t.single) > 0 {
-		head(b, "one change", "sender", "p50", "p99", "samples", "ours / its")
-		for _, r := range t.single {
-			for _, s := range senders {
-				if v := r.got[s]; len(v) > 0 {
-					row(b, r.what, s, text(v.at(50)), text(v.at(99)), fmt.Sprint(len(v)), ratio(r.got[ours].at(50), v.at(50)))
-				}
-			}
-		}
-	}
-}
-
-// head begins a table.
-func head(b *strings.Builder, cells ...string) {
-	b.WriteByte('\n')
-	row(b, cells...)
-	b.WriteString(strings.Repeat("|---", len(cells)) + "|\n")
-}
-
-// row prints one row of a table.
-func row(b *strings.Builder, cells ...string) {
-	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
 // size is a number of bytes, for people.

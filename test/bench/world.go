@@ -140,18 +140,33 @@ type load struct {
 	cpu    time.Duration
 }
 
+var (
+	loadHead = []string{
+		"paths", "peers", "sender", "loaded", "session up → last path", "given the table → last path", "memory", "CPU", "ours / its",
+	}
+	singleHead = []string{"one change", "sender", "p50", "p99", "samples", "ours / its"}
+)
+
 // paths measures tables of three sizes, to one peer and to ten.
 func (b *bench) paths() {
 	for _, peers := range []int{1, 10} {
 		for _, full := range []int{10_000, 100_000, 1_000_000} {
-			r := loadRow{b.count(full, 100), peers, map[string]load{}}
+			n := b.count(full, 100)
+			var own time.Duration
 			for _, name := range senders {
-				b.within(func() { r.got[name] = b.loadOnce(name, r.paths, peers) })
-				l := r.got[name]
+				var l load
+				if !b.within(func() { l = b.loadOnce(name, n, peers) }) {
+					b.row(loadHead, fmt.Sprint(n), fmt.Sprint(peers), name, "failed", "", "", "", "", "")
+					continue
+				}
+				if name == ours {
+					own = l.sync
+				}
+				b.row(loadHead, fmt.Sprint(n), fmt.Sprint(peers), name, text(l.loaded), text(l.sync), text(l.total),
+					size(l.rss), text(l.cpu), ratio(own, l.sync))
 				b.Logf("  %d paths, %d peers, %s: loaded %s, sync %s, total %s, %s, CPU %s",
-					r.paths, peers, name, text(l.loaded), text(l.sync), text(l.total), size(l.rss), text(l.cpu))
+					n, peers, name, text(l.loaded), text(l.sync), text(l.total), size(l.rss), text(l.cpu))
 			}
-			b.loads = append(b.loads, r)
 		}
 	}
 }
@@ -174,17 +189,26 @@ func (b *bench) loadOnce(name string, n, peers int) load {
 	return l
 }
 
-// single measures one path that comes and goes while many stand.
+// one measures one path that comes and goes while many stand.
 func (b *bench) one() {
 	n := b.count(50_000, 100)
 	for _, peers := range []int{1, 10} {
-		added := sampleRow{fmt.Sprintf("announced, %d standing, to the last of %d peers", n, peers), map[string]times{}}
-		gone := sampleRow{fmt.Sprintf("withdrawn, %d standing, to the last of %d peers", n, peers), map[string]times{}}
+		got := map[string][2]times{}
 		for _, name := range senders {
-			b.within(func() { added.got[name], gone.got[name] = b.singleOnce(name, n, peers) })
-			b.Logf("  %s: %s %s, %s %s", name, added.what, text(added.got[name].at(50)), gone.what, text(gone.got[name].at(50)))
+			b.within(func() {
+				added, gone := b.singleOnce(name, n, peers)
+				got[name] = [2]times{added, gone}
+				b.Logf("  %s, %d peers: announced %s, withdrawn %s", name, peers, text(added.at(50)), text(gone.at(50)))
+			})
 		}
-		b.single = append(b.single, added, gone)
+		for i, verb := range []string{"announced", "withdrawn"} {
+			what := fmt.Sprintf("%s, %d standing, to the last of %d peers", verb, n, peers)
+			own := got[ours][i].at(50)
+			for _, name := range senders {
+				t := got[name][i]
+				b.row(singleHead, what, name, text(t.at(50)), text(t.at(99)), fmt.Sprint(len(t)), ratio(own, t.at(50)))
+			}
+		}
 	}
 }
 
