@@ -295,6 +295,10 @@ func (b *bench) get(path string) string {
 
 func TestLimitsAndEnvelope(t *testing.T) {
 	b := newBench(t)
+	long := func(n int) string {
+		const begin, end = `{"name":"br0","type":"ovn","description":"`, `"}`
+		return begin + strings.Repeat("x", n-len(begin)-len(end)) + end
+	}
 	for _, tt := range []struct {
 		method, path, body string
 		status             int
@@ -302,6 +306,8 @@ func TestLimitsAndEnvelope(t *testing.T) {
 	}{
 		{"POST", "/1.0/networks", `{"name":"br0"`, 400, "request body"},
 		{"POST", "/1.0/networks", `{"name":"br0","description":"` + strings.Repeat("x", maxBody) + `"}`, 413, "too large"},
+		{"POST", "/1.0/networks", long(maxBody), 400, "ovn"}, // which is not too long
+		{"POST", "/1.0/networks", long(maxBody + 1), 413, "too large"},
 		{"POST", "/1.0/networks", `{"name":"br0","type":"ovn"}`, 400, "ovn"},
 		{"GET", "/1.0/nosuch", "", 404, "no such path"},
 		{"DELETE", "/1.0", "", 501, "not supported"},

@@ -91,3 +91,32 @@ func TestSessionsAreLogged(t *testing.T) {
 		t.Errorf("logged at %v, want %v", have, levels)
 	}
 }
+
+// Who does not keep up with events is cut off, and does not hold up others.
+func TestLaggardIsCutOff(t *testing.T) {
+	h := newHub()
+	all := map[string]bool{api.EventLifecycle: true}
+	laggard, other := h.add(all), h.add(all)
+	for range eventQueue {
+		h.send(api.EventLifecycle, "news")
+		<-other.ch
+	}
+	h.send(api.EventLifecycle, "one too many")
+	for range eventQueue {
+		if _, ok := <-laggard.ch; !ok {
+			t.Fatal("cut off before its queue was full")
+		}
+	}
+	select {
+	case _, ok := <-laggard.ch:
+		if ok {
+			t.Error("what did not fit was queued")
+		}
+	default:
+		t.Error("who has missed something is not cut off")
+	}
+	h.remove(laggard) // as it does when it notices
+	if e, ok := <-other.ch; !ok || string(e.Metadata) != `"one too many"` {
+		t.Errorf("the other one got %s, %t", e.Metadata, ok)
+	}
+}

@@ -260,6 +260,42 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// A stranger cannot find out by a dry run whether a token is good, and does not
+// use it up.
+func TestStrangersRehearseNothing(t *testing.T) {
+	s := newSite(t)
+	token, err := s.CreateToken(t.Context(), api.CertificatesPost{Name: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := s.over(s.key("alice"))
+	join := func(c *client.Client) error {
+		_, err := c.CreateCertificate(t.Context(), api.CertificatesPost{TrustToken: token.String()})
+		return err
+	}
+	if err := join(alice.DryRun(func(api.Plan) error { return nil })); code(err) != api.Forbidden {
+		t.Errorf("a dry run: %v", err)
+	}
+	if err := join(alice); err != nil {
+		t.Errorf("after a dry run: %v", err)
+	}
+}
+
+// A right token is no wrong try.
+func TestRightTokensAreNotCounted(t *testing.T) {
+	s := newSite(t)
+	for i := range 2 * throttleBurst {
+		name := fmt.Sprint("client", i)
+		token, err := s.CreateToken(t.Context(), api.CertificatesPost{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.over(s.key(name)).CreateCertificate(t.Context(), api.CertificatesPost{TrustToken: token.String()}); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestOperationAPI(t *testing.T) {
 	s := newSite(t)
 	if ops, err := s.Operations(t.Context()); err != nil || len(ops) != 0 {

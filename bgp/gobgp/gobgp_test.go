@@ -136,6 +136,41 @@ func TestOnlyWhatDiffers(t *testing.T) {
 	}
 }
 
+// TestFailedChangeIsMadeUp has GoBGP refuse a change: the next Apply of the same
+// configuration makes up for it.
+func TestFailedChangeIsMadeUp(t *testing.T) {
+	r := newRouter(t, "127.0.0.10", nil)
+	s := newSpeaker(t)
+	c := config(somePaths(2), r)
+	if err := s.Apply(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	k := r.accept()
+	routes := k.table(t)
+	known := func(a netip.Addr) (before netip.Addr) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		p := s.peers[r.at.Addr()]
+		before, p.inner = p.inner, a
+		return before
+	}
+	inner := known(netip.Addr{}) // which makes no sense in a policy
+	c.Peers = slices.Clone(c.Peers)
+	c.Peers[0].NextHop4 = netip.MustParseAddr("192.0.2.7")
+	if err := s.Apply(t.Context(), c); err == nil {
+		t.Fatal("GoBGP took a peer without an address")
+	}
+	known(inner)
+	if err := s.Apply(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for routes[c.Paths[0].Prefix] != c.Peers[0].NextHop4 {
+		if m := k.next(t); m.kind() == msgUpdate {
+			k.read(t, m, routes)
+		}
+	}
+}
+
 // TestRestartBits looks at our OPEN: forwarding state is always preserved, and
 // a peer that restarts itself is not told that we do too.
 func TestRestartBits(t *testing.T) {
