@@ -3,63 +3,13 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"os/user"
-	"slices"
-	"strconv"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"netctl/api"
 )
 
-type (
-	credKey     struct{}
-	identityKey struct{}
-)
-
-// A cred is who is at the other end of a unix connection.
-type cred struct {
-	uid, gid uint32
-	pid      int32
-	trusted  bool
-}
-
-// withCred looks up, once for each connection, who has opened it.
-func withCred(ctx context.Context, c net.Conn, group int) context.Context {
-	local, ok := c.(*localConn)
-	if !ok {
-		return ctx
-	}
-	raw, err := local.SyscallConn()
-	if err != nil {
-		return ctx
-	}
-	var u *unix.Ucred
-	var uerr error
-	if err := raw.Control(func(fd uintptr) { u, uerr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil || uerr != nil {
-		return ctx
-	}
-	trusted := u.Uid == 0 || int(u.Uid) == os.Geteuid() || group >= 0 && inGroup(u, group)
-	return context.WithValue(ctx, credKey{}, cred{u.Uid, u.Gid, u.Pid, trusted})
-}
-
-// inGroup reports whether a user has a group as the primary or as a
-// supplementary one.
-func inGroup(u *unix.Ucred, group int) bool {
-	if int(u.Gid) == group {
-		return true
-	}
-	who, err := user.LookupId(strconv.Itoa(int(u.Uid)))
-	if err != nil {
-		return false
-	}
-	ids, err := who.GroupIds()
-	return err == nil && slices.Contains(ids, strconv.Itoa(group))
-}
+type identityKey struct{}
 
 // maxStranger is the longest body that is read of a stranger, in bytes: more
 // than any token has.
@@ -80,8 +30,8 @@ type identity struct {
 // when the connection was opened.
 func (d *Daemon) identify(r *http.Request) (identity, error) {
 	if r.TLS == nil {
-		c, _ := r.Context().Value(credKey{}).(cred)
-		return identity{peer: c, trusted: c.trusted}, nil
+		c, ok := r.Context().Value(credKey{}).(cred)
+		return identity{peer: c, trusted: ok && c.trusted()}, nil
 	}
 	id := identity{tls: true, address: r.RemoteAddr}
 	if len(r.TLS.PeerCertificates) == 0 {
@@ -126,18 +76,19 @@ func requestor(r *http.Request) *api.Requestor {
 		}
 		return out
 	}
-	name := fmt.Sprint(id.peer.uid)
-	if u, err := user.LookupId(name); err == nil {
-		name = u.Username
-	}
-	return &api.Requestor{Username: name, Protocol: "unix", Address: fmt.Sprintf("pid %d", id.peer.pid)}
+	return &api.Requestor{Username: id.peer.name(), Protocol: "unix", Address: fmt.Sprintf("pid %d", id.peer.Pid)}
 }
 
 // authorized lets everybody do what they may, and nothing else. A request ends
 // when the certificate that it came with is not trusted any more.
 func (d *Daemon) authorized(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
+	refuse := func(w http.ResponseWriter, r *http.Request, start time.Time, e *api.Error) {
+		d.metrics.request(r, api.HTTPStatus[e.Code], start)
+		writeError(w, e)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
 		held, release := r.Context(), func() {}
 		if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 			// Before the look into the trust store, so that no change of it is
@@ -147,7 +98,7 @@ func (d *Daemon) authorized(next http.Handler) http.Handler {
 		defer release()
 		id, err := d.identify(r)
 		if err != nil {
-			writeError(w, d.explain(r, err))
+			refuse(w, r, start, d.explain(r, err))
 			return
 		}
 		why := id.mayNot(r)
@@ -160,7 +111,7 @@ func (d *Daemon) authorized(next http.Handler) http.Handler {
 			r.Body = http.MaxBytesReader(w, r.Body, maxStranger)
 		}
 		if why != "" {
-			writeError(w, &api.Error{Code: api.Forbidden, Message: "not authorized: " + why})
+			refuse(w, r, start, &api.Error{Code: api.Forbidden, Message: "not authorized: " + why})
 			return
 		}
 		if id.trusted {

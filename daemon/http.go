@@ -51,12 +51,13 @@ type handler func(*http.Request) (reply, error)
 func (d *Daemon) router() http.Handler {
 	m := mux.NewRouter().UseEncodedPath()
 	for _, r := range d.routes() {
-		h, handle := r.raw, r.handle
+		handle := r.handle
 		if r.method != http.MethodGet && !slices.Contains(strings.Fields(r.query), "dry-run") {
 			handle = unrehearsed(handle)
 		}
-		if h == nil {
-			h = d.envelope(handle, !r.patient, cmp.Or(r.limit, maxBody))
+		h := d.envelope(handle, !r.patient, cmp.Or(r.limit, maxBody))
+		if r.raw != nil {
+			h = d.metrics.measured(r.raw)
 		}
 		m.HandleFunc(r.path, h).Methods(r.method)
 	}

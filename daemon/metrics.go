@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"bufio"
+	"net"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +26,7 @@ type metrics struct {
 // What the daemon counts itself. The reference lists it with what an observer
 // reads.
 var (
-	infoRequests = metric{"http_request_seconds", histogram, []string{"method", "path", "code"}, "Time to answer a request of the API, by the pattern of its path."}
+	infoRequests = metric{"http_request_seconds", histogram, []string{"method", "path", "code"}, "Time to answer a request of the API, by the pattern of its path; of a websocket, the time until it is one."}
 	infoPanics   = metric{"http_panics_total", counter, nil, "Handlers that panicked. Each is a bug, and is in the log."}
 	infoTurns    = metric{"apply_seconds", histogram, []string{"target"}, "Time that a target took to apply the latest state; most turns find nothing to do."}
 	infoFailures = metric{"apply_errors_total", counter, []string{"target"}, "Turns of a target that went wrong."}
@@ -44,7 +46,7 @@ func newMetrics(d *Daemon) *metrics {
 }
 
 // request counts one answered request by the path's pattern, so that names do
-// not become labels.
+// not become labels; nor do methods that a client makes up.
 func (m *metrics) request(r *http.Request, status int, start time.Time) {
 	path := "other"
 	if rt := mux.CurrentRoute(r); rt != nil {
@@ -52,7 +54,54 @@ func (m *metrics) request(r *http.Request, status int, start time.Time) {
 			path = t
 		}
 	}
-	m.requests.WithLabelValues(r.Method, path, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
+	method := "other"
+	switch r.Method {
+	case http.MethodGet, http.MethodPut, http.MethodPost, http.MethodPatch, http.MethodDelete:
+		method = r.Method
+	}
+	m.requests.WithLabelValues(method, path, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
+}
+
+// measured counts the requests that a handler answers by itself. One that
+// becomes a websocket is counted when it does, not when that ends.
+func (m *metrics) measured(h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		start, upgraded := time.Now(), false
+		rec := &recorder{ResponseWriter: w, status: http.StatusOK, upgraded: func() {
+			upgraded = true
+			m.request(r, http.StatusSwitchingProtocols, start)
+		}}
+		h(rec, r)
+		if !upgraded {
+			m.request(r, rec.status, start)
+		}
+	}
+}
+
+// A recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+
+	status   int
+	upgraded func() // called when the connection becomes something else
+}
+
+// Unwrap is for http.ResponseController.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Hijack implements http.Hijacker.
+func (r *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(r.ResponseWriter).Hijack()
+	if err == nil {
+		r.upgraded()
+	}
+	return conn, rw, err
 }
 
 // applied counts one turn of a target.
@@ -68,14 +117,15 @@ func (m *metrics) applied(target string, took time.Duration, err error) {
 // clients that are trusted, else for everybody: core.metrics_authentication
 // decides between the two.
 func (d *Daemon) metricsSite() http.Handler {
-	trusted := d.authorized(http.HandlerFunc(d.metricsHandler))
+	metrics := d.metrics.measured(d.metricsHandler)
+	trusted := d.authorized(metrics)
 	m := mux.NewRouter()
 	m.HandleFunc("/1.0/metrics", func(w http.ResponseWriter, r *http.Request) {
 		if r.TLS != nil {
 			trusted.ServeHTTP(w, r)
 			return
 		}
-		d.metricsHandler(w, r)
+		metrics(w, r)
 	}).Methods(http.MethodGet)
 	return d.recovered(m)
 }

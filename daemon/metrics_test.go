@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -128,5 +129,47 @@ func TestMetricsTellTheState(t *testing.T) {
 	))
 	if served(`netctl_apply_errors_total{target="link"} 0`)() {
 		t.Error("the failure is not counted")
+	}
+}
+
+// TestEveryRequestIsCounted holds that those are that have no envelope, and those
+// that are refused at the door. A websocket is counted while it is open.
+func TestEveryRequestIsCounted(t *testing.T) {
+	s := newSite(t)
+	events, err := s.Events(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer events.Close()
+	s.get("/1.0/openapi")
+	s.get("/1.0/events?type=nosuch")
+	stranger := s.over(s.key("stranger"))
+	if _, err := stranger.Networks(t.Context()); code(err) != api.Forbidden {
+		t.Errorf("a stranger: %v", err)
+	}
+	for _, method := range []string{"BREW", "BREW2"} {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://netctl/1.0/networks", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := s.http().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	s.get("/1.0/metrics")
+	have := strings.Split(s.get("/1.0/metrics"), "\n")
+	for _, want := range []string{
+		`{code="101",method="GET",path="/1.0/events"} 1`,
+		`{code="400",method="GET",path="/1.0/events"} 1`,
+		`{code="200",method="GET",path="/1.0/openapi"} 1`,
+		`{code="200",method="GET",path="/1.0/metrics"} 1`,
+		`{code="403",method="GET",path="other"} 1`,
+		`{code="501",method="other",path="other"} 2`,
+	} {
+		if want = "netctl_http_request_seconds_count" + want; !slices.Contains(have, want) {
+			t.Errorf("%s is not served", want)
+		}
 	}
 }
