@@ -110,18 +110,17 @@ func prepare(leases string, v6 bool) error {
 }
 
 // upstreams writes the upstream DNS servers of the host to the file that all
-// dnsmasq read, and has them read it, when they have changed.
+// dnsmasq read, and has them read it, when they have changed. A mark beside the
+// file says that it has changed and that they may not know it yet.
 func (s *Servers) upstreams(ctx context.Context) error {
 	path := s.files("").Servers
+	mark := path + ".untold"
 	if s.upstream == nil {
-		b, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
+		have, err := known(path, mark)
+		if err != nil {
 			return fmt.Errorf("dnsmasq: %w", err)
 		}
-		if err == nil {
-			have := string(b)
-			s.upstream = &have
-		}
+		s.upstream = have
 	}
 	b, err := os.ReadFile(s.ResolvConf)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -131,20 +130,52 @@ func (s *Servers) upstreams(ctx context.Context) error {
 	if s.upstream != nil && *s.upstream == want {
 		return nil
 	}
+	s.upstream = nil
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		return fmt.Errorf("dnsmasq: %w", err)
+	}
 	if err := writeFile(path, want, 0o644); err != nil {
 		return fmt.Errorf("dnsmasq: %w", err)
 	}
-	known := s.upstream != nil
-	s.upstream = &want
-	if !known {
-		return nil
+	if err := s.tell(ctx); err != nil {
+		return fmt.Errorf("dnsmasq: %w", err)
 	}
-	s.log.LogAttrs(ctx, slog.LevelInfo, "upstream dns servers changed", slog.String("path", s.ResolvConf))
-	var errs []error
+	if err := os.Remove(mark); err != nil {
+		return fmt.Errorf("dnsmasq: %w", err)
+	}
+	s.upstream = &want
+	return nil
+}
+
+// known returns what the file of upstream servers holds, or nil when there may
+// be a dnsmasq that knows something else.
+func known(path, mark string) (*string, error) {
+	if _, err := os.Stat(mark); !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	have := string(b)
+	return &have, err
+}
+
+// tell has every process read the upstream servers again.
+func (s *Servers) tell(ctx context.Context) error {
+	var alive []*proc
 	for _, p := range s.procs {
 		if p.alive() {
-			errs = append(errs, p.signal(unix.SIGHUP))
+			alive = append(alive, p)
 		}
+	}
+	if len(alive) == 0 {
+		return nil
+	}
+	s.log.LogAttrs(ctx, slog.LevelInfo, "upstream dns servers changed", slog.String("path", s.ResolvConf), slog.String("op", "dnsmasq reload"))
+	var errs []error
+	for _, p := range alive {
+		errs = append(errs, p.signal(unix.SIGHUP))
 	}
 	return errors.Join(errs...)
 }

@@ -1,11 +1,16 @@
 package dnsmasq
 
 import (
+	"io"
+	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNameservers(t *testing.T) {
@@ -35,6 +40,81 @@ func FuzzNameservers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUpstreamsAreTold has the daemon killed between its write of the upstream
+// servers and the signal that tells the processes: the next one tells them. A
+// process that is told ends here, as it does not expect a signal.
+func TestUpstreamsAreTold(t *testing.T) {
+	resolv, dir := filepath.Join(t.TempDir(), "resolv.conf"), t.TempDir()
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	p := &proc{network: "br0"}
+	if err := p.open(cmd.Process.Pid); err != nil {
+		t.Fatal(err)
+	}
+	defer p.close()
+	name := func(server string) {
+		t.Helper()
+		if err := os.WriteFile(resolv, []byte("nameserver "+server+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// daemon runs one until it has done its work, or is killed before an
+	// operation. It reports whether the processes were told.
+	daemon := func(killed bool) (told bool) {
+		t.Helper()
+		log := slog.New(slog.NewTextHandler(io.Discard, nil))
+		if killed {
+			log = slog.New(slog.NewTextHandler(deadly{}, nil))
+		}
+		s := &Servers{ResolvConf: resolv, log: log, dir: dir, procs: map[string]*proc{"br0": p}}
+		done := make(chan error, 1)
+		go func() {
+			defer close(done)
+			done <- s.upstreams(t.Context())
+		}()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		told, err := p.wait(time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told
+	}
+	p.running = false // it reads the first file when it starts
+	name("192.0.2.1")
+	daemon(false)
+	p.running = true
+	if daemon(false) {
+		t.Fatal("told of what it has read")
+	}
+	name("192.0.2.2")
+	if daemon(true) {
+		t.Fatal("told, though the daemon was killed before")
+	}
+	daemon(false)
+	if told, err := p.wait(10 * time.Second); err != nil || !told {
+		t.Errorf("not told by the next daemon: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) != 1 {
+		t.Errorf("left over: %v, %v", left, err)
+	}
+}
+
+// A deadly log ends the goroutine that writes to it.
+type deadly struct{}
+
+func (deadly) Write([]byte) (int, error) {
+	runtime.Goexit()
+	return 0, nil
 }
 
 func TestNetworkOf(t *testing.T) {
