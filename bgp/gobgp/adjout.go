@@ -13,7 +13,7 @@ import (
 // Adj-RIB-Out of RFC 4271 section 3.2), read from the wire.
 type adjOut struct {
 	mu    sync.Mutex
-	sent  map[netip.Prefix]*attributes
+	sent  sentTable
 	count map[bgp.Family]int
 	last  *attributes           // of the UPDATE before: most are alike
 	fence map[bgp.Family]uint32 // the last that has come by
@@ -26,7 +26,7 @@ type attributes struct {
 }
 
 func newAdjOut() *adjOut {
-	return &adjOut{sent: map[netip.Prefix]*attributes{}, count: map[bgp.Family]int{}, fence: map[bgp.Family]uint32{}}
+	return &adjOut{sent: newSentTable(), count: map[bgp.Family]int{}, fence: map[bgp.Family]uint32{}}
 }
 
 // pass takes note of an UPDATE on its way to the peer, and reports whether it
@@ -44,8 +44,7 @@ func (o *adjOut) pass(m message, asSize int) bool {
 	pass := len(u.withdrawn) == 0
 	for f, b := range u.withdrawn {
 		eachPrefix(b, f, func(p netip.Prefix) {
-			if _, told := o.sent[p]; told {
-				delete(o.sent, p)
+			if o.sent.remove(p) {
 				o.count[f]--
 				pass = true
 			}
@@ -66,10 +65,9 @@ func (o *adjOut) pass(m message, asSize int) bool {
 				pass = false
 				return
 			}
-			if _, told := o.sent[p]; !told {
+			if o.sent.set(p, attrs) {
 				o.count[f]++
 			}
-			o.sent[p] = attrs
 			pass = true
 		})
 	}
@@ -98,8 +96,8 @@ func (o *adjOut) attributes(u update, asSize int) *attributes {
 // list returns everything that the peer has been told, sorted by prefix.
 func (o *adjOut) list() []bgp.Advertised {
 	o.mu.Lock()
-	list := make([]bgp.Advertised, 0, len(o.sent))
-	for p, a := range o.sent {
+	list := make([]bgp.Advertised, 0, o.sent.len())
+	for p, a := range o.sent.all {
 		list = append(list, bgp.Advertised{Prefix: p, NextHop: a.nextHop, ASPath: a.asPath})
 	}
 	o.mu.Unlock()
