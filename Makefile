@@ -61,8 +61,8 @@ fuzz: deps ## run every fuzz target for FUZZ_TIME (30s)
 	@git grep -l '^func Fuzz' -- '*_test.go' | while read -r f; do \
 		sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$f" | while read -r name; do \
 			echo "$$(dirname "$$f") $$name"; \
-			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZ_TIME) "./$$(dirname "$$f")" </dev/null; \
-		done; \
+			go test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZ_TIME) "./$$(dirname "$$f")" </dev/null || exit 1; \
+		done || exit 1; \
 	done
 
 .PHONY: fmt

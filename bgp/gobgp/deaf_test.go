@@ -66,12 +66,13 @@ func heap() uint64 {
 func TestDeafPeer(t *testing.T) {
 	const n = 3_000 // paths of each family
 	good := newRouter(t, "127.0.0.10", nil)
-	deaf := &router{t: t, asn: 65001, holdTime: 9}
+	deaf := &router{t: t, asn: 65001, holdTime: 90}
 	at := listenDeaf(t, deaf)
 	s := newSpeaker(t)
+	s.patience = 3 * time.Second // so that the hold time is not what ends the session
 	c := config(somePaths(n), good)
 	c.Peers = append(c.Peers, bgp.Peer{
-		Addr: at.Addr(), Port: at.Port(), ASN: 65001, HoldTime: 9 * time.Second,
+		Addr: at.Addr(), Port: at.Port(), ASN: 65001, HoldTime: 90 * time.Second,
 		NextHop4: netip.MustParseAddr("192.0.2.1"), NextHop6: netip.MustParseAddr("2001:db8::1"),
 	})
 	everybody := bgp.NewPeerSet(good.at.Addr(), at.Addr())
@@ -132,8 +133,7 @@ func TestDeafPeer(t *testing.T) {
 		}
 	}
 	t.Logf("%s: %q; the good peer was told within %s; heap %d MB before, %d MB at most", time.Since(begin).Round(time.Second), reason, slowest, before>>20, most>>20)
-	// On a machine that is too busy to tell, the peer seems to be silent too.
-	if !slices.Contains([]string{"127.0.0.11 does not read what it is sent", "hold timer expired: nothing was heard of the peer"}, reason) {
+	if reason != "127.0.0.11 does not read what it is sent" {
 		t.Errorf("the reason is %q", reason)
 	}
 	if slowest > 10*time.Second {

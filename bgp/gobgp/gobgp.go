@@ -45,6 +45,8 @@ type Speaker struct {
 	log       *slog.Logger
 	listeners listeners
 
+	patience time.Duration // of the links to come; tests have less
+
 	// turn is held by whoever changes the configuration, for as long as it
 	// takes.
 	turn  sync.Mutex

@@ -19,9 +19,10 @@ type link struct {
 	asn      uint32
 	inner    inner
 	counters *counters
-	changed  func()     // there is something new to look at
-	opened   func(open) // the peer has sent its OPEN, which GoBGP will see next
-	over     func()     // a session is over, and GoBGP must be ready for the next
+	patience time.Duration // how long the peer may take to read; 0 for a hold time
+	changed  func()        // there is something new to look at
+	opened   func(open)    // the peer has sent its OPEN, which GoBGP will see next
+	over     func()        // a session is over, and GoBGP must be ready for the next
 
 	offers chan *net.TCPConn
 	cancel context.CancelFunc

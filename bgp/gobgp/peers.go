@@ -91,7 +91,7 @@ func (s *Speaker) connect(ctx context.Context, p *peer) {
 	ctx = context.WithoutCancel(ctx)
 	addr := p.want.Addr // never changes, unlike the rest, which needs mu
 	l := &link{
-		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters,
+		peer: p.want, asn: s.status.ASN, inner: inner{p.inner, s.server, s.secret}, counters: &p.counters, patience: s.patience,
 		changed: func() { s.poke(addr) },
 	}
 	l.opened = func(o open) { s.opened(ctx, p, l, o) }

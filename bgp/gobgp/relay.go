@@ -2,6 +2,7 @@ package gobgp
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -315,15 +316,20 @@ const sendHoldTime = 8 * time.Minute
 type patient struct{ r *relay }
 
 func (p patient) Write(b []byte) (int, error) {
-	hold := p.r.peer.HoldTime
-	if theirs := p.r.theirs().holdTime; theirs > 0 {
+	_ = p.r.outer.SetWriteDeadline(time.Now().Add(p.r.patience()))
+	return p.r.outer.Write(b)
+}
+
+// patience is how long the peer may take to read what it is sent.
+func (r *relay) patience() time.Duration {
+	if r.link.patience > 0 {
+		return r.link.patience
+	}
+	hold := r.peer.HoldTime
+	if theirs := r.theirs().holdTime; theirs > 0 {
 		hold = min(hold, theirs)
 	}
-	if hold == 0 {
-		hold = sendHoldTime
-	}
-	_ = p.r.outer.SetWriteDeadline(time.Now().Add(hold))
-	return p.r.outer.Write(b)
+	return cmp.Or(hold, sendHoldTime)
 }
 
 // whole reports whether the next message can be read without waiting.

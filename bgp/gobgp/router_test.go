@@ -104,7 +104,11 @@ func (r *router) serve(c net.Conn) *conn {
 				}
 				_, _ = c.Write(keepalive)
 			}
-			out.messages <- m
+			select {
+			case out.messages <- m:
+			case <-r.t.Context().Done(): // nobody looks any more
+				return
+			}
 			if m.kind() == msgNotification {
 				_ = c.Close()
 				return

@@ -1,7 +1,6 @@
 package dnsmasq
 
 import (
-	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -70,7 +69,7 @@ func TestUpstreamsAreTold(t *testing.T) {
 	// operation. It reports whether the processes were told.
 	daemon := func(killed bool) (told bool) {
 		t.Helper()
-		log := slog.New(slog.NewTextHandler(io.Discard, nil))
+		log := slog.New(slog.DiscardHandler)
 		if killed {
 			log = slog.New(slog.NewTextHandler(deadly{}, nil))
 		}
