@@ -34,6 +34,7 @@ func Diff(have, want Config) Changes {
 		Global: have.ASN != want.ASN || have.RouterID != want.RouterID || have.RestartTime != want.RestartTime,
 		Listen: !slices.Equal(have.Listen, want.Listen),
 	}
+	c.SetPaths = slices.Grow(c.SetPaths, max(0, len(want.Paths)-len(have.Paths)))
 	merge(have.Paths, want.Paths,
 		func(a, b *Path) int { return ComparePrefix(a.Prefix, b.Prefix) },
 		func(gone *Path) { c.DelPaths = append(c.DelPaths, gone.Prefix) },

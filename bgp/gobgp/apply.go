@@ -81,28 +81,33 @@ func (s *Speaker) change(ctx context.Context, changes bgp.Changes) error {
 	srv := s.srv
 	s.mu.Unlock()
 
-	done := make(map[netip.Prefix]*class, len(changes.SetPaths)+len(changes.DelPaths))
+	undone := map[netip.Prefix]bool{}
 	for i, p := range changes.SetPaths {
 		if _, e := srv.AddPath(ctx, &api.AddPathRequest{Path: encode(p.Prefix, adds[i])}); e != nil {
 			err = errors.Join(err, fmt.Errorf("announce %s: %w", p.Prefix, e))
-			continue
+			undone[p.Prefix] = true
 		}
-		done[p.Prefix] = adds[i]
 	}
 	for _, p := range changes.DelPaths {
 		path := encode(p, s.scope.paths[p])
 		path.IsWithdraw = true
 		if e := srv.DeletePath(ctx, &api.DeletePathRequest{Path: path}); e != nil {
 			err = errors.Join(err, fmt.Errorf("withdraw %s: %w", p, e))
-			continue
+			undone[p] = true
 		}
-		done[p] = nil
 	}
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for p, c := range done {
-		s.scope.set(p, c)
+	for i, p := range changes.SetPaths {
+		if !undone[p.Prefix] {
+			s.scope.set(p.Prefix, adds[i])
+		}
+	}
+	for _, p := range changes.DelPaths {
+		if !undone[p] {
+			s.scope.set(p, nil)
+		}
 	}
 	s.scope.prune()
 	s.moving = false

@@ -128,7 +128,7 @@ func (b *bench) restart() {
 		b.time("exec → both sessions up"+after, up, 0, 0, "")
 		b.time("exec → End-of-RIB of both families at both peers"+after, end, 3*time.Second, lxdRestart, "(100)")
 		b.time("exec → ready"+after, ready, 3*time.Second, 0, "")
-		b.note(fmt.Sprintf("Changes of links, addresses and routes / of nftables / dnsmasq restarted in %d restarts%s", len(up), after),
+		b.note(fmt.Sprintf("Changes of links, their settings, addresses and routes / of nftables / dnsmasq restarted in %d restarts%s", len(up), after),
 			fmt.Sprintf("%d / %d / %d", t.link, t.nf, t.services), "0 / 0 / 0", "all is set up again")
 		b.note(fmt.Sprintf("Routes flushed at the peers in %d restarts%s", len(up), after), fmt.Sprint(flushed), "0", "all")
 	}

@@ -148,7 +148,7 @@ func (b *bench) change() {
 		at := fmt.Sprintf(", %d standing", n)
 		b.time("`PATCH` next hop → peer's kernel"+at, hop, 10*time.Millisecond, lxdChange, "(1)")
 		b.time("`PATCH` that names a second peer → its kernel"+at, peer, 10*time.Millisecond, lxdChange, "(1)")
-		b.note(fmt.Sprintf("Changes of links, addresses and routes / of nftables / dnsmasq restarted during these %d changes%s", 3*len(hop), at),
+		b.note(fmt.Sprintf("Changes of links, their settings, addresses and routes / of nftables / dnsmasq restarted during these %d changes%s", 3*len(hop), at),
 			fmt.Sprintf("%d / %d / %d", t.link, t.nf, t.services), "0 / 0 / 0", "all is set up again")
 	}
 }

@@ -105,7 +105,7 @@ func receive(l *lab.Lab, what string, at <-chan time.Time) time.Time {
 }
 
 // A witness records what changes on a host: the notifications of the kernel
-// about links, addresses and routes, those about nftables, and the processes
+// about links, their settings, addresses and routes, those about nftables, and the processes
 // of dnsmasq.
 type witness struct {
 	s        *site
@@ -118,7 +118,7 @@ func (s *site) witness() *witness {
 	s.Helper()
 	w := &witness{
 		s: s, services: s.services(),
-		link: s.host.Start("ip", "-o", "monitor", "link", "address", "route"),
+		link: s.host.Start("ip", "-o", "monitor", "link", "address", "route", "netconf"),
 		nf:   s.host.Start("stdbuf", "-oL", "nft", "monitor"),
 	}
 	// They listen once they report a change.
