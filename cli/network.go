@@ -246,6 +246,12 @@ terminal, the text is read from there instead; what "show" prints is accepted.`,
 func (a *app) networkRename() *cobra.Command {
 	return a.addWait(&cobra.Command{
 		Use: "rename <network> <new name>", Aliases: []string{"mv"}, Short: "Give a network another name", Args: exactly(2),
+		Long: `Give a network another name.
+
+The bridge is made anew under the new name, which interrupts the network. That is
+refused while it has ports that are not netctl's, as those of guests, for they
+would be lost: take them out of the bridge first. The bridge gets another MAC
+address with the name, unless bridge.hwaddr is set.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := a.client()
 			rev, err := c.RenameNetwork(cmd.Context(), args[0], args[1])

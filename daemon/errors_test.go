@@ -66,7 +66,7 @@ What keeps a session from coming up is not an error of a request:
 
 What the daemon says to requests that clash with what there is. There is a
 network ` + "`br0`" + ` with the subnet 10.1.0.0/24 and a peer 192.0.2.1 in AS 65000, and an
-interface ` + "`eth0`" + ` that is not netctl's.
+interface ` + "`eth0`" + ` that is not netctl's; a guest's ` + "`tap0`" + ` is a port of ` + "`br0`" + `.
 
 | request | status | text |
 |---|---|---|
@@ -129,6 +129,7 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/networks", `{"name": "br1", "config": {"ipv4.adress": "10.2.0.1/24"}}`},
 	{"POST", "/1.0/networks", `{"name": `},
 	{"POST", "/1.0/networks/br0", `{"name": "eth0"}`},
+	{"POST", "/1.0/networks/br0", `{"name": "br1"}`},
 	{"PATCH", "/1.0/networks/nosuch", `{}`},
 	{"PATCH", "/1.0", `{"config": {"core.bgp_asn": "0"}}`},
 	{"GET", "/1.0/networks/nosuch", ""},
@@ -151,7 +152,7 @@ func writeRefusals(t *testing.T, b *bytes.Buffer) {
 	s := newBench(t)
 	s.enable()
 	s.host.mu.Lock()
-	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}}
+	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}, "tap0": {Name: "tap0", Up: true, Master: "br0"}}
 	s.host.mu.Unlock()
 	s.host.changed <- struct{}{}
 	// A dry run asks: a write that came before the daemon has looked would make

@@ -232,50 +232,6 @@ func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply,
 	return d.write(r, update, api.EventLifecycleBody{Action: "network-updated", Source: networkURL(name)}, reply{})
 }
 
-// postNetwork is POST /1.0/networks/{name}: a change of name. The bridge is
-// made anew under the new one.
-func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
-	var req api.NetworkPost
-	if err := body(r, &req); err != nil {
-		return reply{}, err
-	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
-	name, err := pathVar(r, "name")
-	if err != nil {
-		return reply{}, err
-	}
-	if err := config.ValidateName(req.Name); err != nil {
-		return reply{}, api.Errorf(api.Invalid, "%w", err)
-	}
-	if err := d.nameFree(r, req.Name); err != nil {
-		return reply{}, err
-	}
-	rename := func(tx *db.Tx) error {
-		global, local := tx.Get(networkKey(name)), tx.Get(networkMemberKey(name))
-		switch {
-		case global == nil:
-			return notFound(name)
-		case tx.Get(networkKey(req.Name)) != nil:
-			return api.Errorf(api.Conflict, "network %q already exists", req.Name)
-		}
-		g, cfg, err := networkConfig(global, local)
-		if err != nil {
-			return err
-		}
-		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
-			return err
-		}
-		tx.Delete(networkKey(name))
-		tx.Delete(networkMemberKey(name))
-		return d.putNetwork(tx, req.Name, g.Type, networkEdit{g.Description, cfg}, nil)
-	}
-	return d.write(r, rename,
-		api.EventLifecycleBody{Action: "network-renamed", Source: networkURL(req.Name), Context: map[string]any{"old_name": name}},
-		reply{status: http.StatusCreated, location: networkURL(req.Name)})
-}
-
 // deleteNetwork is DELETE /1.0/networks/{name}.
 func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 	if err := checkQuery(r); err != nil {

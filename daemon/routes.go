@@ -62,7 +62,7 @@ func (d *Daemon) routes() []route {
 		{method: get, path: "/1.0/networks/{name}", handle: d.getNetwork, query: "secrets " + scope, out: api.Network{}, doc: "A network (`Network`). Secrets are masked unless `?secrets=1` asks for them."},
 		{method: put, path: "/1.0/networks/{name}", handle: d.putNetworkConfig, query: writeScope, in: api.NetworkPut{}, doc: "Replaces the configuration (`NetworkPut`); a masked secret stays as it is."},
 		{method: patch, path: "/1.0/networks/{name}", handle: d.patchNetworkConfig, query: writeScope, in: api.NetworkPatch{}, doc: "Changes keys of the configuration (`NetworkPatch`); an empty value unsets."},
-		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, query: writeScope, in: api.NetworkPost{}, created: true, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name."},
+		{method: post, path: "/1.0/networks/{name}", handle: d.postNetwork, query: writeScope, in: api.NetworkPost{}, created: true, doc: "Renames a network (`NetworkPost`): the bridge is made anew under the new name, so 409 while it has ports that are not netctl's, which would be lost."},
 		{method: del, path: "/1.0/networks/{name}", handle: d.deleteNetwork, query: writeScope, doc: "Deletes a network. Its routes are withdrawn before its bridge goes."},
 		{method: get, path: "/1.0/networks/{name}/state", handle: d.getNetworkState, query: scope, out: api.NetworkState{}, doc: "The interface as the kernel has it now (`NetworkState`)."},
 		{method: get, path: "/1.0/networks/{name}/leases", handle: d.getLeases, query: scope, out: []api.NetworkLease{}, doc: "Addresses in use (`NetworkLease`): those of the bridge, and the leases given to clients."},

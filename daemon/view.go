@@ -211,11 +211,11 @@ func (v *view) take(o link.Observed, peers []netip.Addr) {
 	}
 }
 
-// same reports whether nothing that a Host is derived from has changed between
-// two looks.
+// same reports whether nothing that a Host is derived from, or a write depends
+// on, has changed between two looks.
 func same(a, b link.Observed) bool {
 	seen := func(a, b *link.Seen) bool {
-		return a == b || a.Alias == b.Alias && a.Up == b.Up && slices.Equal(a.Addrs, b.Addrs)
+		return a == b || a.Alias == b.Alias && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs)
 	}
 	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Toward, b.Toward)
 }

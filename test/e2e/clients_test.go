@@ -216,6 +216,34 @@ func TestExternalInterface(t *testing.T) {
 	s.Daemon.CLI("network", "unset", "br0", "bridge.external_interfaces")
 }
 
+// A rename makes the bridge anew. It loses nobody: with guests in the bridge it
+// is refused, and interfaces of the network itself go along.
+func TestRename(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, bird, false)
+	segment := s.NS("segment")
+	s.Link(s.Host, "eth9", segment, "eth0")
+	segment.Addr("eth0", "198.51.100.9/24")
+	s.Network("br0", "198.51.100.1/24", "none", "bridge.external_interfaces=eth9", "bridge.hwaddr=02:00:00:00:00:01")
+	c := s.Client("web", "br0", []string{"198.51.100.10/24"}, []string{"198.51.100.1"})
+	s.reaches(c, lab.Far4)
+	for _, args := range [][]string{{"--dry-run"}, {}} {
+		_, err := s.Daemon.TryCLI(append([]string{"network", "rename", "br0", "br1"}, args...)...)
+		if err == nil || !strings.Contains(err.Error(), "not netctl's: vweb; take") {
+			t.Errorf("rename %v: %v", args, err)
+		}
+	}
+	s.reaches(c, lab.Far4)
+	s.Host.Run("ip", "link", "set", "vweb", "nomaster")
+	s.Daemon.CLI("network", "rename", "br0", "br1")
+	s.Host.Run("ip", "link", "set", "vweb", "master", "br1")
+	s.reaches(c, lab.Far4)
+	s.reaches(segment, "198.51.100.1")
+	if out := s.Host.Run("ip", "-br", "link"); strings.Contains(out, "br0") {
+		t.Errorf("the old bridge is left: %s", out)
+	}
+}
+
 // What belongs to others is never touched, however similar it looks.
 func TestForeign(t *testing.T) {
 	t.Parallel()
