@@ -84,6 +84,44 @@ func TestRequests(t *testing.T) {
 			},
 			"GET /1.0/networks/a%2Fb%3F", `{"name":"br0"}`, "br0tag",
 		},
+		"NetworkForwards": {
+			func(ctx context.Context, c *Client) (any, error) {
+				v, err := c.NetworkForwards(ctx, "br0")
+				return len(v), err
+			},
+			"GET /1.0/networks/br0/forwards?recursion=1", `[{"listen_address":"192.0.2.1"}]`, 1,
+		},
+		"NetworkForward": {
+			func(ctx context.Context, c *Client) (any, error) {
+				f, tag, err := c.NetworkForward(ctx, "br0", peer)
+				return f.ListenAddress + " " + tag, err
+			},
+			"GET /1.0/networks/br0/forwards/2001:db8::1", `{"listen_address":"2001:db8::1"}`, "2001:db8::1 tag",
+		},
+		"CreateNetworkForward": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.CreateNetworkForward(ctx, "br0", api.NetworkForwardsPost{ListenAddress: "192.0.2.1"})
+			},
+			`POST /1.0/networks/br0/forwards {"description":"","config":null,"ports":null,"listen_address":"192.0.2.1"}`, `null`, int64(7),
+		},
+		"UpdateNetworkForward": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.UpdateNetworkForward(ctx, "br0", peer, api.NetworkForwardPut{Description: "d"}, "x")
+			},
+			`PUT /1.0/networks/br0/forwards/2001:db8::1 If-Match:x {"description":"d","config":null,"ports":null}`, `null`, int64(7),
+		},
+		"PatchNetworkForward": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.PatchNetworkForward(ctx, "br0", peer, api.NetworkForwardPatch{Description: &text}, "")
+			},
+			`PATCH /1.0/networks/br0/forwards/2001:db8::1 {"description":"new"}`, `null`, int64(7),
+		},
+		"DeleteNetworkForward": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.DeleteNetworkForward(ctx, "br0", peer, "x")
+			},
+			"DELETE /1.0/networks/br0/forwards/2001:db8::1 If-Match:x", `null`, int64(7),
+		},
 		"Target": {
 			func(ctx context.Context, c *Client) (any, error) {
 				n, _, err := c.Target("h&1").Network(ctx, "br0")

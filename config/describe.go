@@ -32,8 +32,9 @@ type Description struct {
 // NewMetadata describes the keys of every schema.
 func NewMetadata() Metadata {
 	return Metadata{map[string]map[string]Group{
-		ServerSchema.entity: ServerSchema.groups(),
-		BridgeSchema.entity: BridgeSchema.groups(),
+		ServerSchema.entity:  ServerSchema.groups(),
+		BridgeSchema.entity:  BridgeSchema.groups(),
+		ForwardSchema.entity: ForwardSchema.groups(),
 	}}
 }
 
@@ -73,6 +74,7 @@ func WriteReference(w io.Writer) error {
 	b.WriteString(referenceHead)
 	ServerSchema.reference(&b)
 	BridgeSchema.reference(&b)
+	ForwardSchema.reference(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

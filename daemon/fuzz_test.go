@@ -23,6 +23,9 @@ var writes = []struct{ method, path string }{
 	{"PUT", "/1.0/networks/br0"},
 	{"PATCH", "/1.0/networks/br0"},
 	{"POST", "/1.0/networks/br0?dry-run=1"},
+	{"POST", "/1.0/networks/br0/forwards"},
+	{"PUT", "/1.0/networks/br0/forwards/198.51.100.7"},
+	{"PATCH", "/1.0/networks/br0/forwards/198.51.100.7"},
 	{"POST", "/1.0/bgp/peers/192.0.2.1"},
 	{"POST", "/1.0/certificates"},
 	{"PUT", "/internal/database"},
@@ -77,6 +80,7 @@ func FuzzBodies(f *testing.F) {
 	for _, body := range []string{
 		``, `{}`, `null`, `[]`, `{"name":"br0","type":"bridge","config":{"ipv4.address":"10.0.0.1/24","bgp.peers.tor.address":"192.0.2.1","bgp.peers.tor.asn":"65000"}}`,
 		`{"config":{"core.bgp_asn":"65001","core.bgp_address":":179","user.x":"y"}}`, `{"name":"br1"}`, `{"action":"reset"}`, `{"file":"bm90"}`, `{"description":"\u0000","config":null}`,
+		`{"listen_address":"198.51.100.7","config":{"target_address":"10.0.0.9"},"ports":[{"protocol":"tcp","listen_port":"80,8000-8010","target_port":"80","target_address":"10.0.0.8"}]}`,
 		`{"type":"client","name":"x","token":true}`, `{"certificate":"MIIB"}`, strings.Repeat(`[`, 20000), `{"config":{"ipv6.address":"auto","dns.domain":"a..b"}}`,
 	} {
 		for i := range writes {

@@ -56,6 +56,9 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		}
 		tx.Delete(networkKey(name))
 		tx.Delete(networkMemberKey(name))
+		if err := moveForwards(tx, name, req.Name); err != nil {
+			return err
+		}
 		return d.putNetwork(tx, req.Name, g.Type, networkEdit{g.Description, cfg}, nil)
 	}
 	return d.write(r, rename,

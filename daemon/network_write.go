@@ -100,6 +100,9 @@ func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[
 	if err := d.subnetsFree(name, cfg, old); err != nil {
 		return err
 	}
+	if err := forwardsInside(tx, name, cfg, old); err != nil {
+		return err
+	}
 	global, local := config.BridgeSchema.Split(cfg)
 	if err := tx.Put(networkKey(name), schemaVersion, storedNetwork{typ, e.description, global}); err != nil {
 		return err
@@ -259,7 +262,7 @@ func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 				tx.Delete(o.Key)
 			}
 		}
-		return nil
+		return moveForwards(tx, name, "")
 	}
 	return d.write(r, remove, api.EventLifecycleBody{Action: "network-deleted", Source: networkURL(name)}, reply{})
 }

@@ -50,6 +50,7 @@ var (
 	obsBuild      = metric{"build_info", gauge, []string{"version", "commit"}, "Version of the daemon; always 1."}
 	obsReady      = metric{"ready", gauge, nil, "1 once the host has been brought up to date after the start and sessions have begun."}
 	obsNetworks   = metric{"networks", gauge, []string{"status"}, "Networks by status: up, or down when the host does not have them as they should be."}
+	obsForwards   = metric{"forwards", gauge, nil, "Forwards of all networks."}
 	obsLeases     = metric{"leases", gauge, []string{"network", "family"}, "DHCP leases that have not expired."}
 	obsRevision   = metric{"revision", gauge, nil, "Revision of the database."}
 	obsApplied    = metric{"applied_revision", gauge, []string{"target"}, "Revision that a target has applied."}
@@ -75,7 +76,7 @@ var (
 // observed lists what an observer reads, in the order of the reference.
 func observed() []metric {
 	return []metric{
-		obsBuild, obsReady, obsNetworks, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
+		obsBuild, obsReady, obsNetworks, obsForwards, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
 		obsRunning, obsListening, obsRestart, obsHeld, obsUp, obsSince, obsFlaps, obsSent, obsReceived,
 		obsGraceful, obsLocal, obsPeer, obsDesired, obsAdvertised, obsDropped,
 	}
@@ -103,6 +104,9 @@ func (o *observer) Collect(ch chan<- prometheus.Metric) {
 	s.send(obsReady, number(o.d.notReady() == ""))
 	if objs, err := o.d.store.Snapshot(ctx); err == nil {
 		s.targets(objs, o.d.targets())
+		if snapshot, err := o.d.decoder.snapshot(objs); err == nil {
+			s.send(obsForwards, float64(len(snapshot.Forwards)))
+		}
 	}
 	if host, err := o.d.view.host(ctx); err == nil {
 		s.host(host)

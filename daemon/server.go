@@ -20,7 +20,7 @@ import (
 // turn the writes of networks into operations.
 var extensions = []string{
 	"api_filtering", "certificate_project", "certificate_token", "certificate_update", "etag", "explicit_trust_token",
-	"metadata_configuration", "metrics", "network", "network_leases", "network_state", "operation_wait", "patch", "projects",
+	"metadata_configuration", "metrics", "network", "network_forward", "network_leases", "network_state", "operation_wait", "patch", "projects",
 	"netctl_bgp",
 }
 

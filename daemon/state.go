@@ -98,7 +98,7 @@ func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
 	if before.snapshot != nil {
 		servers, next = before.snapshot.Servers, before.snapshot.Objects
 	}
-	errs := make([]error, 0, 3)
+	errs := make([]error, 0, 5)
 	if t.server || before.objs == nil {
 		server, err := decodeServer(objs)
 		servers, errs = map[string]config.Server{member: server}, append(errs, err)
@@ -107,6 +107,8 @@ func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
 	next.Networks, err = networkKind.next(next.Networks, t.networks, objs)
 	errs = append(errs, err)
 	next.Instances, err = instanceKind.next(next.Instances, t.instances, objs)
+	errs = append(errs, err)
+	next.Forwards, err = forwardKind.next(next.Forwards, t.forwards, objs)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
@@ -119,6 +121,7 @@ type touched struct {
 	server    bool
 	networks  []string
 	instances []string
+	forwards  []forwardName
 }
 
 // add notes the object that has something stored under key.
@@ -132,6 +135,8 @@ func (t *touched) add(key string) {
 		t.networks = append(t.networks, parts[1])
 	case parts[0] == "instance":
 		t.instances = append(t.instances, parts[1])
+	case parts[0] == "forward" && len(parts) == 3:
+		t.forwards = append(t.forwards, newForwardName(key, parts))
 	}
 }
 

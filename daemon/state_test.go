@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"testing"
@@ -39,7 +40,7 @@ func TestDecodeAfter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !equal(have.Networks, want.Networks) || !equal(have.Instances, want.Instances) || !reflect.DeepEqual(have.Servers, want.Servers) {
+			if !equal(have.Networks, want.Networks) || !equal(have.Instances, want.Instances) || !equal(have.Forwards, want.Forwards) || !reflect.DeepEqual(have.Servers, want.Servers) {
 				t.Fatalf("after %+v: have %+v, want %+v", change, have.Objects, want.Objects)
 			}
 			if before.snapshot != nil {
@@ -49,6 +50,7 @@ func TestDecodeAfter(t *testing.T) {
 				}
 				kept(t, networkKind, before.snapshot.Networks, have.Networks, touched.networks)
 				kept(t, instanceKind, before.snapshot.Instances, have.Instances, touched.instances)
+				kept(t, forwardKind, before.snapshot.Forwards, have.Forwards, touched.forwards)
 			}
 			objs, before = next, decoded{next, have}
 		}
@@ -60,12 +62,12 @@ func equal[T any](a, b []*T) bool {
 }
 
 // kept fails unless everything but what was touched is the same pointer.
-func kept[T any](t *rapid.T, k objectKind[T, string], was, is []*T, touched []string) {
+func kept[T any, N comparable](t *rapid.T, k objectKind[T, N], was, is []*T, touched []N) {
 	for _, v := range was {
 		name := k.name(v)
 		i, found := k.search(is, name)
 		if !slices.Contains(touched, name) && (!found || is[i] != v) {
-			t.Fatalf("%s was decoded anew", name)
+			t.Fatalf("%v was decoded anew", name)
 		}
 	}
 }
@@ -74,7 +76,7 @@ func kept[T any](t *rapid.T, k objectKind[T, string], was, is []*T, touched []st
 func drawChange(t *rapid.T, tx *db.Tx) error {
 	name := rapid.SampledFrom([]string{"a", "a-1", "a1", "ab"}).Draw(t, "name")
 	n := rapid.IntRange(1, 5).Draw(t, "n")
-	switch rapid.IntRange(0, 6).Draw(t, "change") {
+	switch rapid.IntRange(0, 8).Draw(t, "change") {
 	case 0:
 		return tx.Put(serverKey, schemaVersion, storedServer{map[string]string{"core.bgp_asn": fmt.Sprint(65000 + n)}})
 	case 1:
@@ -91,11 +93,21 @@ func drawChange(t *rapid.T, tx *db.Tx) error {
 			},
 			Devices: map[string]map[string]string{"eth0": {"network": "br0"}, "eth1": {"network": "br0", "host_name": fmt.Sprintf("x%d", n)}},
 		})
-	default:
+	case 5:
 		tx.Delete(instanceKey(name))
+	case 6:
+		tx.Delete(forwardKey(name, listenOf(n)))
+	default:
+		return tx.Put(forwardKey(name, listenOf(n)), schemaVersion, storedForward{
+			Config: map[string]string{"target_address": rapid.SampledFrom([]string{"", "10.0.0.7"}).Draw(t, "target")},
+		})
 	}
 	return nil
 }
+
+// listenOf returns one of some addresses, whose order is not that of their
+// texts.
+func listenOf(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, byte(n * 3)}) }
 
 func TestStoredInstance(t *testing.T) {
 	t.Parallel()

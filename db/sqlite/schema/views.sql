@@ -44,3 +44,16 @@ DROP VIEW IF EXISTS server_config;
 CREATE VIEW server_config AS
 SELECT member, c.key, c.value
 FROM server, json_each(server.config) AS c;
+
+DROP VIEW IF EXISTS forwards;
+CREATE VIEW forwards AS
+SELECT
+	substr(key, 10, instr(substr(key, 10), '/') - 1)  AS network,
+	substr(key, 10 + instr(substr(key, 10), '/'))     AS listen_address,
+	value ->> '$.description'                         AS description,
+	value ->> '$.config.target_address'               AS target_address,
+	value -> '$.ports'                                AS ports,
+	value -> '$.config'                               AS config,
+	revision
+FROM objects
+WHERE key GLOB '/forward/*/*';
