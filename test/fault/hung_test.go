@@ -211,3 +211,45 @@ func TestLeakyClient(t *testing.T) {
 	closeAll()
 	s.empty("after the leak")
 }
+
+// A dnsmasq that hangs holds up neither the announcements of its network nor
+// other networks, and another takes its place when the network changes or when
+// it is killed.
+func TestHungDNSMasq(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	since := time.Now()
+	hang := func() int {
+		t.Helper()
+		pid := s.dnsmasq("br0")
+		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	another := func(old int) func() error {
+		return func() error {
+			now := s.dnsmasq("br0")
+			return lab.Expect(now != old && now != 0, "pid %d, it was %d", now, old)
+		}
+	}
+	old := hang()
+	s.Network("br1", "198.51.101.1/24", "none")
+	s.WaitRoutes(1, "198.51.101.0/24")
+	if now := s.dnsmasq("br0"); now != old {
+		t.Errorf("process %d became %d", old, now)
+	}
+	s.within("a network with a dnsmasq that hangs was changed", func() { s.Daemon.CLI("network", "set", "br0", "dns.domain=example.net") }, another(old))
+	old = hang()
+	s.within("a dnsmasq that hangs was killed", func() {
+		if err := syscall.Kill(old, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+	}, another(old))
+	hang()
+	s.Daemon.CLI("network", "delete", "br1")
+	s.WaitRoutes(0, "198.51.101.0/24")
+	s.Undisturbed(since, subnet4, subnet6)
+	s.Daemon.CLI("network", "delete", "br0")
+	s.empty("deleted, with a dnsmasq that hung")
+}
