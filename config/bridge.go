@@ -135,7 +135,7 @@ var bridgeKeys = []entry[Bridge]{
 	field(Key{
 		Name: "dns.mode", Default: "managed",
 		Doc:    "Which names the DNS server of the bridge knows.",
-		Detail: "`managed` and `dynamic` are the same as long as netctl knows no instances: the names that clients send with DHCP, and those that `raw.dnsmasq` adds. `none`: there is no DNS server.",
+		Detail: "`managed`: the names of instances, for static addresses always and for others while they are leased; clients cannot name themselves. `dynamic`: the names that clients send with DHCP, but for those of instances with static addresses. `none`: there is no DNS server. `raw.dnsmasq` can add more.",
 	}, oneOf("managed", "dynamic", "none"), func(b *Bridge) *string { return &b.DNSMode }),
 	field(Key{
 		Name:       "dns.search",

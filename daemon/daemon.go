@@ -76,6 +76,8 @@ type Parts struct {
 	}
 	DHCP interface {
 		Watched
+		// Expect makes hosts known that are about to come, as far as it can.
+		Expect(context.Context, []*dhcp.Service)
 		Apply(context.Context, []*dhcp.Service) error
 		Plan(context.Context, []*dhcp.Service) ([]string, error)
 		Leases(network string) ([]dhcp.Lease, error)

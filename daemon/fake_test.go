@@ -112,6 +112,8 @@ func (f fakeFilter) Apply(_ context.Context, c firewall.Config) error {
 
 type fakeServices struct{ *fakeHost }
 
+func (f fakeServices) Expect(context.Context, []*dhcp.Service) {}
+
 func (f fakeServices) Apply(_ context.Context, s []*dhcp.Service) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

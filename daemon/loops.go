@@ -41,6 +41,7 @@ func (d *Daemon) newLoops() {
 	d.datapath = reconcile.New(options("datapath",
 		reconcile.Target[*network.Host]{Name: "link", Refresh: d.parts.Links.Resync, Apply: func(ctx context.Context, h *network.Host) error {
 			defer d.hostChanged()
+			d.parts.DHCP.Expect(ctx, h.DHCP) // before their links are up
 			return d.parts.Links.Apply(ctx, h.Link)
 		}},
 		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Resync, Apply: func(ctx context.Context, h *network.Host) error {

@@ -39,4 +39,5 @@ type Lease struct {
 	Addr     netip.Addr
 	Hostname string // empty when the client gave none
 	ClientID string // the client id or DUID, hexadecimal with colons
+	IAID     uint32 // IPv6 only: of the association that the client has the address in (RFC 8415, section 4.2); 0 for a temporary address
 }

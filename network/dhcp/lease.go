@@ -25,11 +25,13 @@ func ParseLeases(data []byte) []Lease {
 }
 
 // CleanLeases returns the lease file data without the lines that make no
-// sense, which dnsmasq would stumble over, and lose what follows.
-func CleanLeases(data []byte) []byte {
+// sense, which dnsmasq would stumble over, and lose what follows, and without
+// those for which drop is true.
+func CleanLeases(data []byte, drop func(Lease) bool) []byte {
 	var clean strings.Builder
 	for line := range strings.SplitSeq(string(data), "\n") {
-		_, ok := parseLease(line)
+		l, ok := parseLease(line)
+		ok = ok && !drop(l)
 		if id, duid := strings.CutPrefix(line, "duid "); duid {
 			_, ok = octets(id)
 		}
@@ -38,6 +40,19 @@ func CleanLeases(data []byte) []byte {
 		}
 	}
 	return []byte(clean.String())
+}
+
+// ServerDUID returns the identifier of the DHCPv6 server that wrote the lease
+// file data, or nil when there is none.
+func ServerDUID(data []byte) []byte {
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if id, ok := strings.CutPrefix(line, "duid "); ok {
+			if b, ok := octets(id); ok {
+				return b
+			}
+		}
+	}
+	return nil
 }
 
 func parseLease(line string) (l Lease, ok bool) {
@@ -67,6 +82,9 @@ func parseLease(line string) (l Lease, ok bool) {
 	}
 	if l.Addr.Is6() {
 		l.MAC = duidMAC(id)
+		if iaid, err := strconv.ParseUint(f[1], 10, 32); err == nil {
+			l.IAID = uint32(iaid)
+		}
 		return l, true
 	}
 	// The type of the hardware comes first unless it is Ethernet.

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"encoding/hex"
 	"net/netip"
 	"strings"
 	"testing"
@@ -32,12 +33,12 @@ func TestParseLeases(t *testing.T) {
 	at := func(s int64) time.Time { return time.Unix(s, 0).UTC() }
 	a := netip.MustParseAddr
 	want := []Lease{
-		{at(1700003600), "00:16:3e:aa:bb:cc", a("10.0.0.5"), "c1", "01:00:16:3e:aa:bb:cc"},
-		{time.Time{}, "00:16:3e:aa:bb:cd", a("10.0.0.6"), "", ""},
-		{at(1700003600), "80:00:00:48:fe", a("10.0.0.7"), "ib", ""},
-		{at(1700003601), "00:16:3e:aa:bb:cc", a("fd42::5"), "c1", "00:01:00:01:2c:e4:13:12:00:16:3e:aa:bb:cc"},
-		{at(1700003602), "00:16:3e:aa:bb:cd", a("fd42::6"), "", "00:03:00:01:00:16:3e:aa:bb:cd"},
-		{at(1700003603), "", a("fd42::7"), "", "00:04:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:00"},
+		{at(1700003600), "00:16:3e:aa:bb:cc", a("10.0.0.5"), "c1", "01:00:16:3e:aa:bb:cc", 0},
+		{time.Time{}, "00:16:3e:aa:bb:cd", a("10.0.0.6"), "", "", 0},
+		{at(1700003600), "80:00:00:48:fe", a("10.0.0.7"), "ib", "", 0},
+		{at(1700003601), "00:16:3e:aa:bb:cc", a("fd42::5"), "c1", "00:01:00:01:2c:e4:13:12:00:16:3e:aa:bb:cc", 1052949676},
+		{at(1700003602), "00:16:3e:aa:bb:cd", a("fd42::6"), "", "00:03:00:01:00:16:3e:aa:bb:cd", 0},
+		{at(1700003603), "", a("fd42::7"), "", "00:04:11:22:33:44:55:66:77:88:99:aa:bb:cc:dd:ee:ff:00", 78},
 	}
 	if d := cmp.Diff(want, ParseLeases([]byte(leaseFile)), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
@@ -46,7 +47,8 @@ func TestParseLeases(t *testing.T) {
 
 // TestCleanLeases holds that all that makes sense stays, and nothing else.
 func TestCleanLeases(t *testing.T) {
-	clean := CleanLeases([]byte(leaseFile))
+	none := func(Lease) bool { return false }
+	clean := CleanLeases([]byte(leaseFile), none)
 	if d := cmp.Diff(ParseLeases([]byte(leaseFile)), ParseLeases(clean), cmpopts.EquateComparable(netip.Addr{})); d != "" {
 		t.Errorf("(-want +got)\n%s", d)
 	}
@@ -54,8 +56,18 @@ func TestCleanLeases(t *testing.T) {
 	if len(lines) != 8 || lines[3] != "duid 00:01:00:01:2c:e4:13:11:00:16:3e:00:00:01" || lines[7] != "" {
 		t.Errorf("%q", lines)
 	}
-	if again := CleanLeases(clean); string(again) != string(clean) {
+	if again := CleanLeases(clean, none); string(again) != string(clean) {
 		t.Errorf("%q becomes %q", clean, again)
+	}
+	rest := string(CleanLeases(clean, func(l Lease) bool { return l.Addr.Is4() || l.IAID == 78 }))
+	if want := strings.Join(lines[3:6], "\n") + "\n"; rest != want {
+		t.Errorf("%q, want %q", rest, want)
+	}
+	if id := hex.EncodeToString(ServerDUID(clean)); id != "000100012ce4131100163e000001" {
+		t.Errorf("server %s", id)
+	}
+	if id := ServerDUID([]byte("0 00:16:3e:aa:bb:cd 10.0.0.6 * *\nduid zz\n")); id != nil {
+		t.Errorf("server %x", id)
 	}
 }
 

@@ -79,14 +79,15 @@ const (
 	maxLeases = 1 << 16 // bounds what it keeps in memory
 )
 
-// leases is how many leases there may be: as many as there are addresses.
+// leases is how many leases there may be: as many as there are addresses,
+// which hosts may have outside the ranges too.
 func (s Service) leases() int {
 	n := 0
-	if s.V4.Address.IsValid() && s.V4.DHCP {
-		n += size(s.V4.leasable())
-	}
-	if s.V6.mode() == modeStateful {
-		n += size(s.V6.leasable())
+	for _, f := range []Family{s.V4, s.V6} {
+		if f.Address.IsValid() && (f.Address.Addr().Is4() && f.DHCP || f.mode() == modeStateful) {
+			f.Ranges = nil
+			n += size(f.leasable())
+		}
 	}
 	return max(minLeases, min(n, maxLeases))
 }

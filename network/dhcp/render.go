@@ -13,6 +13,8 @@ type Files struct {
 	Leases  string // the leases that it keeps
 	PID     string // where it writes its process id
 	Servers string // upstream DNS servers, one "server=ADDRESS" in each line; read at start and on SIGHUP
+	Hosts   string // the known hosts, see RenderHosts; read at start and on SIGHUP
+	Names   string // their names; read at start and on SIGHUP
 	User    string // after it has bound its sockets
 	Group   string
 }
@@ -44,6 +46,9 @@ func Render(s Service, f Files) (string, error) {
 	c.line("no-hosts")
 	c.line("no-resolv")
 	c.path("servers-file", f.Servers)
+	if s.dns() {
+		c.path("addn-hosts", f.Names)
+	}
 	c.path("pid-file", f.PID)
 	c.path("dhcp-leasefile", f.Leases)
 	c.name("user", f.User)
@@ -59,6 +64,10 @@ func Render(s Service, f Files) (string, error) {
 		c.line("no-ping")
 		c.line("quiet-dhcp")
 		c.line("quiet-dhcp6")
+		c.path("dhcp-hostsfile", f.Hosts)
+		if s.DNSMode == "managed" {
+			c.line("dhcp-ignore-names")
+		}
 		c.line("dhcp-lease-max=%d", s.leases())
 	}
 	c.v4(s)

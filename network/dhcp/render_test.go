@@ -27,6 +27,7 @@ func ranges(ss ...string) []netipx.IPRange {
 
 var files = Files{
 	Leases: "/var/lib/netctl/networks/br0/dnsmasq.leases", PID: "/var/lib/netctl/networks/br0/dnsmasq.pid",
+	Hosts: "/var/lib/netctl/networks/br0/dnsmasq.hosts", Names: "/var/lib/netctl/networks/br0/dnsmasq.names",
 	Servers: "/var/lib/netctl/dnsmasq.servers", User: "dnsmasq", Group: "nogroup",
 }
 

@@ -150,6 +150,12 @@ func (a *Agent) Partly(args struct {
 	return a.links.Do(context.Background(), ops[:min(args.N, len(ops))])
 }
 
+// Expect lets what serves know hosts that are about to come.
+func (a *Agent) Expect(w World, _ *struct{}) error {
+	a.services.Expect(context.Background(), w.DHCP)
+	return nil
+}
+
 // Resync forgets what is remembered of the host.
 func (a *Agent) Resync(_ struct{}, _ *struct{}) error {
 	a.links.Resync()
@@ -270,34 +276,44 @@ func (a *Agent) Look(args struct{ From, Addr string }, seen *string) error {
 	return err
 }
 
+// resolver asks a DNS server.
+func resolver(server string) *net.Resolver {
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		d := net.Dialer{Timeout: time.Second}
+		return d.DialContext(ctx, network, net.JoinHostPort(server, "53"))
+	}}
+}
+
 // Resolve asks a DNS server for the addresses of a name.
 func (a *Agent) Resolve(args struct{ Server, Name string }, out *[]string) error {
-	r := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		d := net.Dialer{Timeout: time.Second}
-		return d.DialContext(ctx, network, net.JoinHostPort(args.Server, "53"))
-	}}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	found, err := r.LookupHost(ctx, args.Name)
+	found, err := resolver(args.Server).LookupHost(ctx, args.Name)
 	*out = append([]string{}, found...)
 	return err
 }
 
 // DHCP6 gets an address for an interface by DHCPv6, with which nothing is
-// done, and returns it with the name servers that came along.
-func (a *Agent) DHCP6(dev string, out *[]string) error {
-	c, err := nclient6.New(dev, nclient6.WithTimeout(time.Second), nclient6.WithRetry(5))
+// done, and returns it with the name servers that came along. The client
+// names itself, and is known by a DUID that tells nothing if there is one.
+func (a *Agent) DHCP6(args struct{ Dev, Name, UUID string }, out *[]string) error {
+	c, err := nclient6.New(args.Dev, nclient6.WithTimeout(time.Second), nclient6.WithRetry(5))
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	ctx := context.Background()
-	name := dhcpv6.WithFQDN(1, "six") // RFC 4704: the server is to make it known
-	offer, err := c.Solicit(ctx, name)
+	with := []dhcpv6.Modifier{dhcpv6.WithFQDN(1, args.Name)} // RFC 4704: the server is to make it known
+	if args.UUID != "" {
+		duid := &dhcpv6.DUIDUUID{}
+		copy(duid.UUID[:], args.UUID)
+		with = append(with, dhcpv6.WithClientID(duid))
+	}
+	offer, err := c.Solicit(ctx, with...)
 	if err != nil {
 		return err
 	}
-	reply, err := c.Request(ctx, offer, name)
+	reply, err := c.Request(ctx, offer, with...)
 	if err != nil {
 		return err
 	}
@@ -309,4 +325,13 @@ func (a *Agent) DHCP6(dev string, out *[]string) error {
 		*out = append(*out, s.String())
 	}
 	return nil
+}
+
+// Reverse asks a DNS server for the names of an address.
+func (a *Agent) Reverse(args struct{ Server, Addr string }, out *[]string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	found, err := resolver(args.Server).LookupAddr(ctx, args.Addr)
+	*out = append([]string{}, found...)
+	return err
 }

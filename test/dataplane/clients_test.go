@@ -20,7 +20,9 @@ var lan = bridge{name: "br0", v4: "10.77.0.1/24", v6: "fd77::1/64"}
 // other by name.
 func TestClients(t *testing.T) {
 	s := newSite(t, 2)
-	s.host.apply(world(lan))
+	b := lan
+	b.service = func(d *dhcp.Service) { d.DNSMode = "dynamic" }
+	s.host.apply(world(b))
 	s.plug("br0")
 	v4, v6 := s.lease(prefix(lan.v6).Masked())
 
@@ -254,7 +256,9 @@ func TestOffered(t *testing.T) {
 func TestStateful(t *testing.T) {
 	s := newSite(t, 1)
 	b := lan
-	b.service = func(d *dhcp.Service) { d.V6.Stateful, d.V6.Ranges = true, ranges("fd77::100-fd77::100") }
+	b.service = func(d *dhcp.Service) {
+		d.V6.Stateful, d.V6.Ranges, d.DNSMode = true, ranges("fd77::100-fd77::100"), "dynamic"
+	}
 	s.host.apply(world(b))
 	s.plug("br0")
 	c := s.clients[0]
@@ -269,11 +273,11 @@ func TestStateful(t *testing.T) {
 		}
 	}
 	var got []string
-	c.call("DHCP6", "eth0", &got)
+	c.call("DHCP6", map[string]string{"Dev": "eth0", "Name": "six"}, &got)
 	if want := []string{"fd77::100", "fd77::1"}; !slices.Equal(got, want) {
 		t.Errorf("address and name server %v, want %v", got, want)
 	}
-	mac := strings.TrimSpace(c.Run("sh", "-c", "ip -o link show eth0 | sed 's/.*ether \\([^ ]*\\).*/\\1/'"))
+	mac := c.mac()
 	// dnsmasq answers first and writes its leases then.
 	s.Eventually(5*time.Second, "the lease", func() error {
 		var leases []dhcp.Lease

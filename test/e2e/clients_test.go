@@ -101,7 +101,7 @@ func (s *site) seenFrom(client *lab.NS, to string) string {
 func TestClients(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, bird, false)
-	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
+	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64", "dns.mode=dynamic")
 	s.Established()
 	a, b := s.Plug("web", "br0"), s.Plug("db", "br0")
 	subnet := netip.MustParsePrefix(subnet4)

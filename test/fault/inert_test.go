@@ -50,8 +50,8 @@ func derive(name string, settings map[string]string) (*network.Host, error) {
 // directive is every line that a configuration of dnsmasq may have, but for
 // what raw.dnsmasq adds.
 var directive = regexp.MustCompile(`^(` + strings.Join([]string{
-	`bind-dynamic|no-hosts|no-resolv|port=0|enable-ra|quiet-ra|quiet-dhcp6?|no-ping|dhcp-authoritative|dhcp-no-override|dhcp-rapid-commit`,
-	`interface=NAME|except-interface=lo|(user|group)=WORD|(servers-file|pid-file|dhcp-leasefile)=/[\w./-]+`,
+	`bind-dynamic|no-hosts|dhcp-ignore-names|no-resolv|port=0|enable-ra|quiet-ra|quiet-dhcp6?|no-ping|dhcp-authoritative|dhcp-no-override|dhcp-rapid-commit`,
+	`interface=NAME|except-interface=lo|(user|group)=WORD|(servers-file|pid-file|dhcp-leasefile|dhcp-hostsfile|addn-hosts)=/[\w./-]+`,
 	`domain=DOMAIN|local=/DOMAIN/|interface-name=_gateway\.DOMAIN,NAME|dhcp-lease-max=\d+`,
 	`dhcp-range=[0-9a-f.:,]+(ra-only,|ra-stateless,|ra-names,)*[0-9a-f.:,]*(\d+|infinite)|ra-param=NAME,[\d,]+`,
 	`dhcp-option(-force)?=option6?:(router|mtu|domain-search|dns-server)(,[\w.:\[\]-]+)*`,
@@ -74,7 +74,8 @@ func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 			continue
 		}
 		text, err := dhcp.Render(*s, dhcp.Files{
-			Leases: filepath.Join(dir, "leases"), PID: filepath.Join(dir, "pid"), Servers: filepath.Join(dir, "servers"), User: "nobody", Group: "nogroup",
+			Leases: filepath.Join(dir, "leases"), PID: filepath.Join(dir, "pid"), Servers: filepath.Join(dir, "servers"),
+			Hosts: filepath.Join(dir, "hosts"), Names: filepath.Join(dir, "names"), User: "nobody", Group: "nogroup",
 		})
 		if err != nil {
 			t.Fatalf("%q: %v", name, err)

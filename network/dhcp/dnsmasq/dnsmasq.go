@@ -228,30 +228,35 @@ func (s *Servers) plan(ctx context.Context, v *dhcp.Service) (func() error, erro
 	if p == nil {
 		p = &proc{network: v.Network}
 	}
-	if p.alive() && p.index == index && (p.service == v || reflect.DeepEqual(p.service, v)) {
+	if p.alive() && p.index == index && p.told && (p.service == v || reflect.DeepEqual(p.service, v)) {
 		p.service = v
 		return nil, nil
 	}
-	dir, err := s.home(v.Network)
+	next, err := s.next(v, index)
 	if err != nil {
 		return nil, err
 	}
-	text, err := dhcp.Render(*v, s.files(dir))
-	if err != nil {
-		return nil, err
-	}
-	next := &proc{network: v.Network, service: v, index: index, text: text}
-	next.conf = confPath(dir, next)
+	change := s.replace
 	if p.alive() && p.conf == next.conf {
-		s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq adopted", slog.String("network", v.Network), slog.Int("pid", p.pid))
-		p.service, p.index, p.text = v, index, text
-		s.quieten(ctx, p)
-		return nil, nil
+		if p.text == "" {
+			s.log.LogAttrs(ctx, slog.LevelDebug, "dnsmasq adopted", slog.String("network", v.Network), slog.Int("pid", p.pid))
+			s.quieten(ctx, p)
+		}
+		r, told, err := s.readRoll(filepath.Dir(p.conf))
+		if err != nil {
+			return nil, fmt.Errorf("network %s: dnsmasq: %w", v.Network, err)
+		}
+		if told && r == next.roll {
+			p.service, p.index, p.text, p.roll, p.told = v, index, next.text, r, true
+			return nil, nil
+		}
+		change = s.enroll
 	}
 	s.take(p)
 	return func() error {
-		err := s.replace(ctx, p, next)
+		err := change(ctx, p, next)
 		if err != nil {
+			p.told = false
 			next = p
 		}
 		if err = errors.Join(err, s.put(next)); err != nil {
@@ -259,6 +264,23 @@ func (s *Servers) plan(ctx context.Context, v *dhcp.Service) (func() error, erro
 		}
 		return nil
 	}, nil
+}
+
+// next returns the process that v should have, which has not been started.
+func (s *Servers) next(v *dhcp.Service, index uint32) (*proc, error) {
+	dir, err := s.home(v.Network)
+	if err != nil {
+		return nil, err
+	}
+	p := &proc{network: v.Network, service: v, index: index, told: true}
+	if p.text, err = dhcp.Render(*v, s.files(dir)); err != nil {
+		return nil, err
+	}
+	if p.roll.known, p.roll.names, err = dhcp.RenderHosts(*v); err != nil {
+		return nil, err
+	}
+	p.conf = confPath(dir, p)
+	return p, nil
 }
 
 // reap takes in which processes have died.

@@ -32,6 +32,8 @@ func (s *Servers) files(dir string) dhcp.Files {
 		Leases:  filepath.Join(dir, "dnsmasq.leases"),
 		PID:     filepath.Join(dir, "dnsmasq.pid"),
 		Servers: filepath.Join(s.dir, "dnsmasq.servers"),
+		Hosts:   filepath.Join(dir, "dnsmasq.hosts"),
+		Names:   filepath.Join(dir, "dnsmasq.names"),
 		User:    s.user,
 		Group:   s.group,
 	}
@@ -79,18 +81,22 @@ func writeFile(path, text string, mode os.FileMode) error {
 	return os.Rename(tmp, path)
 }
 
-// prepare makes the lease file of one that is about to start fit for it.
-// What makes no sense goes, and with v6 the server gets an identifier unless
+// prepare makes the lease file of one that is about to start fit for it. What
+// makes no sense goes, the leases in drop go, and with v6 the server gets an identifier unless
 // there is one: left to itself, dnsmasq looks for a hardware address among
 // those of all interfaces, which fails when many start at once. It is a
 // DUID-UUID (RFC 6355).
-func prepare(leases string, v6 bool) error {
+func prepare(leases string, v6 bool, drop func([]dhcp.Lease) []dhcp.Lease) error {
 	const duidUUID = 4
 	b, err := os.ReadFile(leases)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	text := string(dhcp.CleanLeases(b))
+	gone := map[netip.Addr]bool{}
+	for _, l := range drop(dhcp.ParseLeases(b)) {
+		gone[l.Addr] = true
+	}
+	text := string(dhcp.CleanLeases(b, func(l dhcp.Lease) bool { return gone[l.Addr] }))
 	if v6 && !strings.HasPrefix(text, "duid ") && !strings.Contains(text, "\nduid ") {
 		uuid := make([]byte, 16)
 		if _, err := rand.Read(uuid); err != nil {

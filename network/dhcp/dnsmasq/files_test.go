@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"netctl/network/dhcp"
 )
 
 func TestNameservers(t *testing.T) {
@@ -150,9 +152,10 @@ func TestHome(t *testing.T) {
 func TestPrepare(t *testing.T) {
 	duid := regexp.MustCompile(`(?m)^duid 00:04(:[0-9a-f]{2}){16}$`)
 	path := filepath.Join(t.TempDir(), "leases")
+	drop := func([]dhcp.Lease) []dhcp.Lease { return nil }
 	prepared := func(v6 bool) string {
 		t.Helper()
-		if err := prepare(path, v6); err != nil {
+		if err := prepare(path, v6, drop); err != nil {
 			t.Fatal(err)
 		}
 		b, err := os.ReadFile(path)
@@ -179,6 +182,10 @@ func TestPrepare(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	if got := prepared(true); !strings.HasPrefix(got, lease+"\n") || !duid.MatchString(got) || strings.Contains(got, first) {
+		t.Errorf("%q", got)
+	}
+	drop = func(all []dhcp.Lease) []dhcp.Lease { return all[:1] }
+	if got := prepared(true); strings.Contains(got, lease) || !duid.MatchString(got) {
 		t.Errorf("%q", got)
 	}
 }

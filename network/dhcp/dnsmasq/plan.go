@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"netctl/network/dhcp"
 )
@@ -29,17 +32,25 @@ func (s *Servers) Plan(_ context.Context, services []*dhcp.Service) ([]string, e
 		if !v.Offers() {
 			continue
 		}
-		want, err := s.wanted(v)
+		index, err := s.Index(v.Network)
+		if err != nil {
+			index = 0 // a bridge that does not exist yet has no process either
+		}
+		next, err := s.next(v, index)
 		if err != nil {
 			errs = append(errs, err)
+			delete(have, v.Network)
+			continue
 		}
-		switch old, runs := have[v.Network]; {
-		case err != nil || old == want:
-		case runs:
+		old, runs := have[v.Network]
+		switch {
+		case runs && old != next.conf:
 			out = append(out, "dnsmasq restart "+v.Network)
-		default:
+		case !runs:
 			out = append(out, "dnsmasq start "+v.Network)
 		}
+		ops, err := s.planHosts(next, old == next.conf)
+		out, errs = append(out, ops...), append(errs, err)
 		delete(have, v.Network)
 	}
 	for _, name := range slices.Sorted(maps.Keys(have)) {
@@ -48,20 +59,49 @@ func (s *Servers) Plan(_ context.Context, services []*dhcp.Service) ([]string, e
 	return out, errors.Join(errs...)
 }
 
-// wanted returns the configuration file that the process of v should run
-// with. A bridge that does not exist yet has no index, and no process either.
-func (s *Servers) wanted(v *dhcp.Service) (string, error) {
-	dir, err := s.home(v.Network)
+// planHosts returns what would change in the hosts of next; stays says that
+// its process runs.
+func (s *Servers) planHosts(next *proc, stays bool) ([]string, error) {
+	dir := filepath.Dir(next.conf)
+	have, told, err := s.readRoll(dir)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("network %s: dnsmasq: %w", next.network, err)
 	}
-	text, err := dhcp.Render(*v, s.files(dir))
-	if err != nil {
-		return "", err
+	data, err := os.ReadFile(s.files(dir).Leases)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("network %s: leases: %w", next.network, err)
 	}
-	index, err := s.Index(v.Network)
-	if err != nil {
-		index = 0
+	var out []string
+	for _, l := range dhcp.Released(dhcp.ParseLeases(data), dhcp.ParseHosts(have.known), next.service.Hosts) {
+		out = append(out, "dnsmasq release "+next.network+" "+l.Addr.String())
 	}
-	return confPath(dir, &proc{index: index, text: text}), nil
+	for _, t := range []struct{ what, have, want string }{
+		{"host", have.known, next.roll.known}, {"name", have.names, next.roll.names},
+	} {
+		out = append(out, planLines("dnsmasq del-"+t.what+" "+next.network, t.have, t.want)...)
+		out = append(out, planLines("dnsmasq add-"+t.what+" "+next.network, t.want, t.have)...)
+	}
+	if stays && !told && len(out) == 0 {
+		out = append(out, "dnsmasq reload "+next.network)
+	}
+	return out, nil
+}
+
+// planLines returns a command for each line that is in one text and not in the
+// other.
+func planLines(command, in, not string) []string {
+	if in == not {
+		return nil
+	}
+	other := map[string]bool{}
+	for line := range strings.Lines(not) {
+		other[line] = true
+	}
+	var out []string
+	for line := range strings.Lines(in) {
+		if !other[line] {
+			out = append(out, command+" "+strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return out
 }

@@ -31,6 +31,8 @@ type proc struct {
 	service *dhcp.Service
 	index   uint32
 	text    string
+	roll    roll
+	told    bool // the roll is that of service, and the process has been told
 }
 
 func (p *proc) alive() bool { return p.running }

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"netctl/network/dhcp"
 )
 
 // replace starts next, after it has stopped old if that is alive. A
@@ -33,8 +35,19 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 			return err
 		}
 	}
-	files := s.files(filepath.Dir(next.conf))
-	if err := prepare(files.Leases, next.service.V6.Address.IsValid()); err != nil {
+	dir := filepath.Dir(next.conf)
+	files := s.files(dir)
+	had, _, err := s.readRoll(dir)
+	if err != nil {
+		return err
+	}
+	released := func(all []dhcp.Lease) []dhcp.Lease {
+		return dhcp.Released(all, dhcp.ParseHosts(had.known), next.service.Hosts)
+	}
+	if err := prepare(files.Leases, next.service.V6.Address.IsValid(), released); err != nil {
+		return err
+	}
+	if err := s.writeRoll(dir, next.roll); err != nil {
 		return err
 	}
 	s.op(ctx, next.network, "start", next.conf)
@@ -53,6 +66,9 @@ func (s *Servers) replace(ctx context.Context, old, next *proc) error {
 		return fmt.Errorf("process %d is not the one that was started", pid)
 	}
 	s.quieten(ctx, next)
+	if err := os.Remove(filepath.Join(dir, untold)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	s.op(ctx, next.network, "keep", next.conf)
 	removeOthers(next.conf)
 	return nil
