@@ -234,8 +234,8 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// TestResolvConf holds that a change of the host's name servers reaches a
-// dnsmasq without a restart.
+// TestResolvConf holds that a change of the host's name servers is noticed, and
+// reaches a dnsmasq without a restart.
 func TestResolvConf(t *testing.T) {
 	s := newSite(t, 1)
 	s.outside.Start("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=",
@@ -253,6 +253,7 @@ func TestResolvConf(t *testing.T) {
 	if err := os.WriteFile(s.host.dir+"/resolv.conf", []byte("nameserver 192.0.2.2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.host.call("Changed", "dhcp", nil)
 	s.host.call("Apply", w, nil)
 	s.Eventually(5*time.Second, "an answer from upstream", func() error {
 		if err := s.clients[0].try("Resolve", ask, &found); err != nil {

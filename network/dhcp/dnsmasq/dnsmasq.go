@@ -33,7 +33,7 @@ import (
 // Servers are the dnsmasq processes of one directory.
 type Servers struct {
 	// ResolvConf names the upstream DNS servers, as resolv.conf(5);
-	// /etc/resolv.conf unless it is set before the first Apply.
+	// /etc/resolv.conf unless it is set before the first Apply and Watch.
 	ResolvConf string
 
 	// Index returns the index of an interface, which a new one of the same
@@ -132,7 +132,8 @@ func (s *Servers) Close() error {
 	return closeSocket(s.socket)
 }
 
-// Changed receives a value when a dnsmasq has died. Watch must run for that.
+// Changed receives a value when a dnsmasq has died, and when the upstream DNS
+// servers of the host may have changed. Watch must run for that.
 func (s *Servers) Changed() <-chan struct{} { return s.wake }
 
 // Resync makes the next Apply look for processes again.
@@ -300,18 +301,21 @@ func (s *Servers) reap(ctx context.Context) (found bool) {
 	return found
 }
 
-// Watch takes in which processes die until ctx is done. It returns nil then.
+// Watch takes in which processes die, and when the upstream DNS servers of the
+// host change, until ctx is done. It returns nil then.
 func (s *Servers) Watch(ctx context.Context) error {
-	return s.deaths.wait(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.reap(ctx) {
-			select {
-			case s.wake <- struct{}{}:
-			default:
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.followResolvConf(ctx) })
+	g.Go(func() error {
+		return s.deaths.wait(ctx, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if s.reap(ctx) {
+				s.poke()
 			}
-		}
+		})
 	})
+	return g.Wait()
 }
 
 // Leases returns the leases of a network that have not expired, sorted by
