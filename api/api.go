@@ -237,7 +237,7 @@ type EventLoggingBody struct {
 // answered: a task, or a token that waits to be used.
 type Operation struct {
 	ID          string              `json:"id" yaml:"id"`
-	Class       string              `json:"class" yaml:"class"` // token
+	Class       string              `json:"class" yaml:"class"` // task or token
 	Description string              `json:"description" yaml:"description"`
 	CreatedAt   time.Time           `json:"created_at" yaml:"created_at"`
 	UpdatedAt   time.Time           `json:"updated_at" yaml:"updated_at"`
@@ -250,22 +250,26 @@ type Operation struct {
 	Location    string              `json:"location" yaml:"location"`
 }
 
-// OperationToken is the class of an operation that waits for somebody who has
-// its secret.
-const OperationToken = "token"
+// Classes of operations.
+const (
+	OperationToken = "token" // it waits for somebody who has its secret
+	OperationTask  = "task"  // something is being done
+)
 
 // Status codes of an Operation and of the Envelope that announces one.
 const (
 	StatusCreated   = 100
 	StatusRunning   = 103
 	StatusSuccess   = 200
+	StatusFailure   = 400
 	StatusCancelled = 401
 )
 
 // StatusText returns the name of a status code.
 func StatusText(code int) string {
 	return map[int]string{
-		StatusCreated: "Operation created", StatusRunning: "Running", StatusSuccess: "Success", StatusCancelled: "Cancelled",
+		StatusCreated: "Operation created", StatusRunning: "Running", StatusSuccess: "Success", StatusFailure: "Failure",
+		StatusCancelled: "Cancelled", StatusStopped: "Stopped", StatusErrored: "Error",
 	}[code]
 }
 

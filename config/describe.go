@@ -32,9 +32,11 @@ type Description struct {
 // NewMetadata describes the keys of every schema.
 func NewMetadata() Metadata {
 	return Metadata{map[string]map[string]Group{
-		ServerSchema.entity:  ServerSchema.groups(),
-		BridgeSchema.entity:  BridgeSchema.groups(),
-		ForwardSchema.entity: ForwardSchema.groups(),
+		ServerSchema.entity:   ServerSchema.groups(),
+		BridgeSchema.entity:   BridgeSchema.groups(),
+		InstanceSchema.entity: InstanceSchema.groups(),
+		NICSchema.entity:      NICSchema.groups(),
+		ForwardSchema.entity:  ForwardSchema.groups(),
 	}}
 }
 
@@ -74,6 +76,8 @@ func WriteReference(w io.Writer) error {
 	b.WriteString(referenceHead)
 	ServerSchema.reference(&b)
 	BridgeSchema.reference(&b)
+	InstanceSchema.reference(&b)
+	NICSchema.reference(&b)
 	ForwardSchema.reference(&b)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -37,7 +37,12 @@ type NICFamily struct {
 // NICSchema declares the keys of devices of type nic.
 var NICSchema = newSchema("device-nic", "Device of type nic", nicRules, slices.Concat(
 	nicKeys, nicFamilyKeys(4), nicFamilyKeys(6), nicLimitKeys, nicSecurityKeys, tapKeys,
-)...)
+)...).refuse(map[string]string{
+	"vlan":        "VLANs are not possible on a NIC; give each its own network",
+	"vlan.tagged": "VLANs are not possible on a NIC; give each its own network",
+	"nictype":     "a NIC is on one of netctl's networks: use network=NAME instead",
+	"parent":      "a NIC is on one of netctl's networks: use network=NAME instead",
+})
 
 func (n *NIC) family(v int) *NICFamily {
 	if v == 4 {

@@ -21,6 +21,7 @@ type Schema[T any] struct {
 	rules    []rule[T]
 	plain    map[string]*entry[T] // entries without a placeholder, by name
 	named    []*entry[T]          // entries with one
+	refused  map[string]string    // why keys that may be expected do not exist
 	defaults T                    // what the empty map decodes to, before rules
 }
 
@@ -98,6 +99,13 @@ func newSchema[T any](entity, title string, rules []rule[T], entries ...entry[T]
 	return s
 }
 
+// refuse says why keys that others have, and that users may thus expect, do not
+// exist.
+func (s *Schema[T]) refuse(why map[string]string) *Schema[T] {
+	s.refused = why
+	return s
+}
+
 // find returns the declaration of key, and the name that stands in it for the
 // placeholder.
 func (s *Schema[T]) find(key string) (e *entry[T], name string, ok bool) {
@@ -157,6 +165,10 @@ func (s *Schema[T]) check(m map[string]string) *check[T] {
 			continue
 		}
 		e, name, ok := s.find(key)
+		if why := s.refused[key]; !ok && why != "" {
+			c.errs = append(c.errs, &KeyError{key, m[key], errors.New(why)})
+			continue
+		}
 		if !ok {
 			c.errs = append(c.errs, &KeyError{Key: key, Err: &UnknownKeyError{key, s.nearest(key)}})
 			continue

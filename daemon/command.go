@@ -56,8 +56,12 @@ SIGPWR and "netctl shutdown" shut it down: every route is withdrawn first.`,
 			}
 			signals := make(chan os.Signal, 2)
 			signal.Notify(signals, unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGPWR)
+			boot, err := bootID()
+			if err != nil {
+				return err
+			}
 			err = Run(cmd.Context(), Options{
-				Dir: dir, Group: group, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
+				Dir: dir, Group: group, BootID: boot, Log: log, Signals: impatient(signals, os.Exit), StopMode: StopMode, Parts: SystemParts,
 			})
 			if hint := advice(err, dir); hint != "" {
 				err = fmt.Errorf("%w\n%s", err, hint)

@@ -41,6 +41,9 @@ type Options struct {
 	Group string // its members may use the socket; empty for root alone
 	Log   *slog.Logger
 
+	// BootID tells one boot of the host from another.
+	BootID string
+
 	// Signals delivers what should stop the daemon, and StopMode decides
 	// whether that is a restart or a full shutdown.
 	Signals  <-chan os.Signal
@@ -148,6 +151,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	handler := d.router()
 	d.https, d.exporter = d.newWeb("https", handler), d.newWeb("metrics", d.metricsSite())
 	d.newLoops()
+	if err := d.autostart(ctx); err != nil {
+		return err
+	}
 	return d.run(ctx, handler)
 }
 

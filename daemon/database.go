@@ -53,6 +53,9 @@ func (d *Daemon) putDatabase(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if objs, err = d.ofThisBoot(r.Context(), objs); err != nil {
+		return reply{}, err
+	}
 	path := filepath.Join(d.opts.Dir, databaseName)
 	kept := sqlite.Aside(path)
 	if err := sqlite.Backup(r.Context(), path, kept); err != nil {

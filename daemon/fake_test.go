@@ -229,6 +229,7 @@ type bench struct {
 	host    *fakeHost
 	speaker *fakeSpeaker
 	dir     string
+	boot    string
 	signals chan os.Signal
 	ended   chan error
 }
@@ -248,7 +249,7 @@ func (b *bench) begin() {
 	ended := b.ended
 	go func() {
 		ended <- Run(ctx, Options{
-			Dir: b.dir, Log: slog.New(slog.DiscardHandler), Signals: b.signals, StopMode: StopMode,
+			Dir: b.dir, BootID: b.boot, Log: slog.New(slog.DiscardHandler), Signals: b.signals, StopMode: StopMode,
 			Parts: func(_ string, _ *slog.Logger, before func(context.Context)) (Parts, error) {
 				b.host.before = before
 				return Parts{Links: b.host, Firewall: fakeFilter{b.host}, DHCP: fakeServices{b.host}, Speaker: b.speaker}, nil

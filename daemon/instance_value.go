@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"netctl/api"
 	"netctl/config"
 	"netctl/db"
 	"netctl/network"
@@ -35,11 +36,7 @@ type storedNetns struct {
 	Start uint64 `json:"start,omitempty"`
 }
 
-// Types of instances.
-const (
-	container      = "container"
-	virtualMachine = "virtual-machine"
-)
+const instancesPrefix = "/instance/"
 
 func instanceKey(name string) string { return db.Key("instance", name) }
 
@@ -54,6 +51,25 @@ var instanceKind = objectKind[network.Instance, string]{
 	},
 }
 
+// instance returns a stored instance decoded: the one of the latest snapshot
+// when that was made of the same object.
+func (d *decoder) instance(o *db.Object) (*network.Instance, error) {
+	d.mu.Lock()
+	known := d.recent[0]
+	d.mu.Unlock()
+	name := db.Parts(o.Key)[1]
+	if known.objs != nil && known.objs.Get(o.Key) == o {
+		if i, ok := instanceKind.search(known.snapshot.Instances, name); ok {
+			return known.snapshot.Instances[i], nil
+		}
+	}
+	var v storedInstance
+	if err := decode(o, &v); err != nil {
+		return nil, err
+	}
+	return v.decode(name)
+}
+
 // decode returns the instance as the network is derived from it, or every bad
 // key, each with the device that has it.
 func (v storedInstance) decode(name string) (*network.Instance, error) {
@@ -62,7 +78,7 @@ func (v storedInstance) decode(name string) (*network.Instance, error) {
 		err = configError(fmt.Sprintf("instance %q", name), err)
 	}
 	errs := []error{err}
-	out := &network.Instance{Name: name, VM: v.Type == virtualMachine, Running: v.Running, Netns: link.Netns(v.Netns)}
+	out := &network.Instance{Name: name, VM: v.Type == api.VirtualMachine, Running: v.Running, Netns: link.Netns(v.Netns)}
 	for _, device := range slices.Sorted(maps.Keys(v.Devices)) {
 		nic, err := config.NICSchema.Decode(v.Devices[device])
 		if err != nil {

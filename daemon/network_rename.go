@@ -51,6 +51,9 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
 			return err
 		}
+		if err := d.networkFree(tx, name); err != nil {
+			return err
+		}
 		if err := noGuests(name, guests, cfg); err != nil {
 			return err
 		}

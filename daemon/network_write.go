@@ -235,6 +235,22 @@ func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply,
 	return d.write(r, update, api.EventLifecycleBody{Action: "network-updated", Source: networkURL(name)}, reply{})
 }
 
+// networkFree refuses to take a network away from who uses it.
+func (d *Daemon) networkFree(tx *db.Tx, name string) error {
+	for _, o := range tx.List(instancesPrefix) {
+		i, err := d.decoder.instance(o)
+		if err != nil {
+			return err
+		}
+		for _, nic := range i.NICs {
+			if nic.Network == name {
+				return api.Errorf(api.Invalid, "network %q: the network is currently in use: device %q of instance %q is on it", name, nic.Device, i.Name)
+			}
+		}
+	}
+	return nil
+}
+
 // deleteNetwork is DELETE /1.0/networks/{name}.
 func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 	if err := checkQuery(r); err != nil {
@@ -255,6 +271,9 @@ func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
 			return err
 		}
 		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
+			return err
+		}
+		if err := d.networkFree(tx, name); err != nil {
 			return err
 		}
 		for _, o := range tx.List(networkKey(name)) {

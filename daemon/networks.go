@@ -66,6 +66,11 @@ func (d *Daemon) getNetworks(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s, err := d.decoder.snapshot(objs)
+	if err != nil {
+		return reply{}, err
+	}
+	used := usedBy(s)
 	urls, all := []string{}, []api.Network{}
 	for _, o := range objs.List(networksPrefix) {
 		parts := db.Parts(o.Key)
@@ -76,6 +81,7 @@ func (d *Daemon) getNetworks(r *http.Request) (reply, error) {
 		if err != nil {
 			return reply{}, err
 		}
+		n.UsedBy = append(n.UsedBy, used[n.Name]...)
 		if match(n) {
 			urls, all = append(urls, networkURL(n.Name)), append(all, n)
 		}
@@ -101,6 +107,11 @@ func (d *Daemon) getNetwork(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	s, err := d.decoder.snapshot(objs)
+	if err != nil {
+		return reply{}, err
+	}
+	n.UsedBy = append(n.UsedBy, usedBy(s)[name]...)
 	return reply{revision: int64(objs.Revision()), etag: tag, metadata: n}, nil
 }
 

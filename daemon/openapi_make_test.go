@@ -162,6 +162,9 @@ func relax(body *openapi3.Schema) {
 	for _, p := range body.Properties {
 		if p.Ref == "" && (p.Value.Type.Is("object") || p.Value.Type.Is("array")) {
 			p.Value.Nullable = true
+			if of := p.Value.AdditionalProperties.Schema; of != nil && of.Ref == "" && of.Value.Type.Is("object") {
+				of.Value.Nullable = true
+			}
 		}
 	}
 }
@@ -239,7 +242,7 @@ func (o *openAPI) answer(r route) (status int, resp *openapi3.Response) {
 		return status, resp.WithJSONSchemaRef(envelope)
 	}
 	meta := o.schema(r.out)
-	if slices.Contains(strings.Fields(r.query), "recursion") {
+	if reflect.TypeOf(r.out).Kind() != reflect.Struct && slices.Contains(strings.Fields(r.query), "recursion") {
 		meta = openapi3.NewSchemaRef("", &openapi3.Schema{AnyOf: openapi3.SchemaRefs{o.schema(paths(r.out)), meta}})
 	}
 	return status, resp.WithJSONSchema(&openapi3.Schema{AllOf: openapi3.SchemaRefs{envelope, openapi3.NewSchemaRef("", &openapi3.Schema{

@@ -29,7 +29,9 @@ type operations struct {
 
 	mu     sync.Mutex
 	all    map[string]*operation
-	closed chan struct{} // once the daemon stops
+	over   bool          // the daemon stops
+	closed chan struct{} // then
+	tasks  sync.WaitGroup
 }
 
 // An operation is one of them.
@@ -37,6 +39,7 @@ type operation struct {
 	api.Operation
 	cancel func()        // what else happens when a client cancels it; nil when it cannot be
 	ended  chan struct{} // closed once it has ended
+	halt   func()        // ends what is being done; nil when nothing is
 }
 
 func newOperations(h *hub) *operations {
@@ -69,6 +72,29 @@ func (o *operations) add(op api.Operation, cancel func()) api.Operation {
 	return op
 }
 
+// begin begins an operation that does something and ends by itself. What it
+// does outlives the request that began it, but not the daemon.
+func (o *operations) begin(ctx context.Context, op api.Operation, do func(context.Context) error) api.Operation {
+	op.ID, op.Class, op.Metadata = newOperationID(), api.OperationTask, map[string]any{}
+	op = o.add(op, nil)
+	ctx, halt := context.WithCancel(context.WithoutCancel(ctx))
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.all[op.ID].halt = halt
+	if o.over {
+		halt()
+	}
+	o.tasks.Go(func() {
+		defer halt()
+		if err := do(ctx); err != nil {
+			o.end(op.ID, api.StatusFailure, err.Error())
+			return
+		}
+		o.end(op.ID, api.StatusSuccess, "")
+	})
+	return op
+}
+
 // end says how an operation has ended. What has ended already stays as it is.
 func (o *operations) end(id string, status int, why string) {
 	o.mu.Lock()
@@ -97,8 +123,19 @@ func (o *operations) tell(op api.Operation) {
 	o.hub.send(api.EventOperation, op)
 }
 
-// close lets go of everybody who waits.
-func (o *operations) close() { close(o.closed) }
+// close ends what is being done and lets go of everybody who waits.
+func (o *operations) close() {
+	o.mu.Lock()
+	o.over = true
+	for _, op := range o.all {
+		if op.halt != nil {
+			op.halt()
+		}
+	}
+	o.mu.Unlock()
+	close(o.closed)
+	o.tasks.Wait()
+}
 
 // hidden reports whether a client may not know of an operation: who may only
 // read must not find the secrets that would let it do more.

@@ -19,6 +19,9 @@ func (d *Daemon) project(r *http.Request) (api.Project, error) {
 			p.UsedBy = append(p.UsedBy, networkURL(parts[1]))
 		}
 	}
+	for _, o := range objs.List(instancesPrefix) {
+		p.UsedBy = append(p.UsedBy, instanceURL(db.Parts(o.Key)[1]))
+	}
 	return p, nil
 }
 

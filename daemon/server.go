@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -20,7 +21,8 @@ import (
 // turn the writes of networks into operations.
 var extensions = []string{
 	"api_filtering", "certificate_project", "certificate_token", "certificate_update", "etag", "explicit_trust_token",
-	"metadata_configuration", "metrics", "network", "network_forward", "network_leases", "network_state", "operation_wait", "patch", "projects",
+	"container_full", "instance_nic_network", "instances", "metadata_configuration", "metrics", "network", "network_forward", "network_leases",
+	"network_state", "operation_wait", "patch", "projects",
 	"netctl_bgp",
 }
 
@@ -60,18 +62,20 @@ func (d *Daemon) getServer(r *http.Request) (reply, error) {
 func (d *Daemon) environment(ctx context.Context) (api.Environment, error) {
 	var u unix.Utsname
 	_ = unix.Uname(&u) // it cannot fail with a valid pointer
-	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
-	if arch == "" {
-		arch = runtime.GOARCH
-	}
 	served := d.https.served()
 	addresses, err := d.addresses(ctx, served)
 	return api.Environment{
-		Addresses: addresses, Architectures: []string{arch}, Firewall: "nftables",
+		Addresses: addresses, Architectures: []string{architecture()}, Firewall: "nftables",
 		Kernel: unix.ByteSliceToString(u.Sysname[:]), KernelVersion: unix.ByteSliceToString(u.Release[:]),
 		Project: "default", Server: "netctl", ServerName: d.hostname, ServerPID: os.Getpid(), ServerVersion: api.Version,
 		Certificate: served.certificate, CertificateFingerprint: served.fingerprint,
 	}, err
+}
+
+// architecture returns the name that LXD has for what this was built for.
+func architecture() string {
+	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	return cmp.Or(arch, runtime.GOARCH)
 }
 
 // putServer is PUT /1.0, and patchServer PATCH.

@@ -84,6 +84,16 @@ func (d *decoder) snapshot(objs *db.Objects) (*network.Snapshot, error) {
 	return s, nil
 }
 
+// latest returns the snapshot that was decoded last.
+func (d *decoder) latest() *network.Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s := d.recent[0].snapshot; s != nil {
+		return s
+	}
+	return &network.Snapshot{}
+}
+
 // decodeAfter decodes objs, and takes over from before what is the same there.
 func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
 	var t touched

@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"netctl/api"
 	"netctl/db"
 )
 
@@ -87,7 +88,7 @@ func drawChange(t *rapid.T, tx *db.Tx) error {
 		tx.Delete(networkKey(name))
 	case 4:
 		return tx.Put(instanceKey(name), schemaVersion, storedInstance{
-			Type: container, Running: n > 2,
+			Type: api.Container, Running: n > 2,
 			Config: map[string]string{
 				"volatile.eth0.hwaddr": fmt.Sprintf("00:16:3e:00:00:%02x", n), "volatile.eth0.host_name": fmt.Sprintf("veth%d", n),
 			},
@@ -112,7 +113,7 @@ func listenOf(n int) netip.Addr { return netip.AddrFrom4([4]byte{198, 51, 100, b
 func TestStoredInstance(t *testing.T) {
 	t.Parallel()
 	v := storedInstance{
-		Type: virtualMachine, Running: true, Netns: storedNetns{PID: 7, Start: 9},
+		Type: api.VirtualMachine, Running: true, Netns: storedNetns{PID: 7, Start: 9},
 		Config: map[string]string{"volatile.eth0.hwaddr": "00:16:3e:00:00:01", "volatile.eth0.host_name": "tap1", "volatile.eth1.hwaddr": "00:16:3e:00:00:02"},
 		Devices: map[string]map[string]string{
 			"eth1": {"network": "br1", "name": "up", "hwaddr": "02:00:00:00:00:01", "host_name": "port1"},
