@@ -164,18 +164,21 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 	if err != nil {
 		return err
 	}
-	// The loops end before the speaker stops: a loop that still turned would
-	// announce again what was withdrawn.
 	loopCtx, stopLoops := context.WithCancel(ctx)
 	defer stopLoops()
 	loops, loopCtx := errgroup.WithContext(loopCtx)
 	for _, run := range []func(context.Context) error{
-		d.datapath.Run, d.speaking.Run, d.serving.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
+		d.datapath.Run, d.serving.Run, d.watchStore, d.watchHost, d.watchSessions, d.notify,
 		d.parts.Links.Watch, d.parts.Firewall.Watch, d.parts.DHCP.Watch,
 	} {
 		loops.Go(func() error { return run(loopCtx) })
 	}
 	loops.Go(func() error { return d.watchSocket(loopCtx, listener) })
+	silent := make(chan struct{})
+	loops.Go(func() error {
+		defer close(silent)
+		return d.speaking.Run(loopCtx)
+	})
 	server := d.server(handler)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -183,9 +186,13 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 
 	why := d.awaitStop(loopCtx, served)
 	stopLoops()
-	loopErr := loops.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- loops.Wait() }()
+	// A loop that still turned would announce again what was withdrawn. The
+	// others may hang, and are not waited for until the speaker has stopped.
+	<-silent
 	why = d.strongest(why)
-	stopErr := d.stopSpeaking(context.WithoutCancel(ctx), why)
+	stopErr := d.stopSpeaking(context.WithoutCancel(ctx), why, ended)
 	d.hub.close()
 	d.operations.close()
 	var closing sync.WaitGroup
@@ -198,7 +205,7 @@ func (d *Daemon) run(ctx context.Context, handler http.Handler) error {
 		_ = server.Close()
 	}
 	d.log.Info("netctld stopped", "mode", why.mode.String())
-	return errors.Join(why.err, loopErr, stopErr)
+	return errors.Join(why.err, stopErr)
 }
 
 func (d *Daemon) server(handler http.Handler) *http.Server {

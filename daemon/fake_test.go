@@ -35,7 +35,8 @@ type fakeHost struct {
 	hang     chan struct{} // what looking at the host waits for, when there is one
 	changed  chan struct{}
 	before   func(context.Context)
-	deleted  []string // links taken down, in order
+	stuck    chan struct{} // what applying links waits for, when there is one
+	deleted  []string      // links taken down, in order
 }
 
 func (f *fakeHost) Apply(ctx context.Context, want link.State) error {
@@ -52,6 +53,11 @@ func (f *fakeHost) Apply(ctx context.Context, want link.State) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if stuck := f.stuck; stuck != nil {
+		f.mu.Unlock()
+		<-stuck
+		f.mu.Lock()
+	}
 	if f.broken != nil {
 		return f.broken
 	}

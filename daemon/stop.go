@@ -53,14 +53,28 @@ func (d *Daemon) putShutdown(r *http.Request) (reply, error) {
 	}
 }
 
-// stopSpeaking ends the sessions as why says. A restart leaves no trace on the
-// wire and touches nothing on the host.
-func (d *Daemon) stopSpeaking(ctx context.Context, why stop) error {
+// loopBound is how long the loops may take to end once the speaker has stopped.
+// A dnsmasq that is being replaced takes a part of it.
+const loopBound = 5 * time.Second
+
+// errHung says that a loop has not ended in time.
+var errHung = errors.New("the data plane hangs: what is on the host stays as it is")
+
+// stopSpeaking ends the sessions as why says, and waits for the loops, which
+// have ended with a value of ended. A restart leaves no trace on the wire and
+// touches nothing on the host.
+func (d *Daemon) stopSpeaking(ctx context.Context, why stop, ended <-chan error) error {
 	ctx, cancel := context.WithTimeout(ctx, stopBound)
 	defer cancel()
 	err := d.parts.Speaker.Stop(ctx, why.mode, why.text)
-	if why.remove {
-		err = errors.Join(err, d.parts.DHCP.Apply(ctx, nil), d.parts.Firewall.Apply(ctx, firewall.Config{}), d.parts.Links.Apply(ctx, link.State{}))
+	select {
+	case loopErr := <-ended:
+		err = errors.Join(err, loopErr)
+		if why.remove {
+			err = errors.Join(err, d.parts.DHCP.Apply(ctx, nil), d.parts.Firewall.Apply(ctx, firewall.Config{}), d.parts.Links.Apply(ctx, link.State{}))
+		}
+	case <-time.After(loopBound):
+		err = errors.Join(err, errHung)
 	}
 	d.stopping.mode, d.stopping.err = why.mode, err
 	close(d.stopping.done)

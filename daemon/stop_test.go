@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"netctl/api"
 	"netctl/bgp"
@@ -152,5 +153,38 @@ func TestPowerFailsWhileStopping(t *testing.T) {
 	close(release)
 	if err := <-b.ended; err != nil || !slices.Equal(b.speaker.stopped, []bgp.StopMode{bgp.Withdraw}) {
 		t.Errorf("stopped %v, %v", b.speaker.stopped, err)
+	}
+}
+
+// TestStopWhileDataPlaneHangs withdraws at once when the power fails, whatever
+// the data plane is waiting for, and ends without it.
+func TestStopWhileDataPlaneHangs(t *testing.T) {
+	b := newBench(t)
+	b.enable()
+	stuck, reached := make(chan struct{}), make(chan struct{})
+	defer close(stuck)
+	b.host.mu.Lock()
+	b.host.stuck = stuck
+	b.host.before = func(context.Context) { close(reached) }
+	b.host.mu.Unlock()
+	if _, err := b.DeleteNetwork(t.Context(), "br0", ""); err != nil {
+		t.Fatal(err)
+	}
+	<-reached // the data plane is at it
+	withdrawn := make(chan struct{})
+	b.speaker.mu.Lock()
+	b.speaker.stop = func() error { close(withdrawn); return nil }
+	b.speaker.mu.Unlock()
+	start := time.Now()
+	b.signals <- syscall.SIGPWR
+	<-withdrawn
+	if took := time.Since(start); took >= loopBound {
+		t.Errorf("withdrawn after %s", took)
+	}
+	if err := <-b.ended; !errors.Is(err, errHung) {
+		t.Errorf("it ended with %v", err)
+	}
+	if !slices.Equal(b.speaker.stopped, []bgp.StopMode{bgp.Withdraw}) {
+		t.Errorf("stopped as %v", b.speaker.stopped)
 	}
 }
