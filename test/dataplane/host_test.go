@@ -156,9 +156,10 @@ func TestKeepsOwnRouter(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := h.RouterAdvertisement("up0"); err != nil {
-		t.Fatal(err)
-	}
+	l.Eventually(10*time.Second, "an advertisement", func() error { // which is asked for from an address that is tentative at first
+		_, err := h.RouterAdvertisement("up0")
+		return err
+	})
 	l.Eventually(10*time.Second, "a default route", routed)
 	h.apply(world(lan))
 	if err := routed(); err != nil {
