@@ -36,3 +36,6 @@ type ACLRule struct {
 
 // A PortRange is a range of TCP or UDP ports.
 type PortRange struct{ First, Last uint16 }
+
+// Content implements Part.
+func (a *ACL) Content() (Content, error) { return Content{}, nil }

@@ -29,17 +29,18 @@ func (e Element) Compare(o Element) int {
 	return cmp.Or(strings.Compare(e.Set, o.Set), strings.Compare(e.Key, o.Key), strings.Compare(e.Value, o.Value))
 }
 
-// Elements returns all elements of the table, sorted and without duplicates.
-// A network that cannot be realised is left out, and the error names it.
-func (c Config) Elements() ([]Element, error) {
-	es := append(c.BGP.Elements(), c.Translated().Elements()...)
+// Content returns what our tables should hold. What cannot be realised is left
+// out, and the error names it.
+func (c Config) Content() (Content, error) {
+	var out Content
 	var errs []error
-	for _, n := range c.Networks {
-		ne, err := n.Elements()
-		es, errs = append(es, ne...), append(errs, err)
+	for p := range c.Parts() {
+		more, err := p.Content()
+		out.Elements, out.Lists = append(out.Elements, more.Elements...), append(out.Lists, more.Lists...)
+		errs = append(errs, err)
 	}
-	slices.SortFunc(es, Element.Compare)
-	return slices.Compact(es), errors.Join(errs...)
+	out.Sort()
+	return out, errors.Join(errs...)
 }
 
 // Elements returns the elements that guard the port of the speaker; none for
@@ -57,40 +58,11 @@ func (b *BGP) Elements() []Element {
 	return slices.Compact(es)
 }
 
-// Translated are the addresses that networks translate to, sorted. Several
-// networks may translate to the same.
-type Translated []netip.Addr
-
-// Translated returns the addresses that the networks of c translate to.
-func (c Config) Translated() Translated {
-	var addrs Translated
-	for _, n := range c.Networks {
-		for _, f := range []Family{n.V4, n.V6} {
-			if f.Subnet.IsValid() && f.NAT && f.NATAddr.IsValid() {
-				addrs = append(addrs, f.NATAddr)
-			}
-		}
-	}
-	slices.SortFunc(addrs, netip.Addr.Compare)
-	return slices.Compact(addrs)
-}
-
-// Elements returns the elements that let nothing be forwarded to the
-// addresses, sorted.
-func (t Translated) Elements() []Element {
-	es := make([]Element, 0, len(t))
-	for _, a := range t {
-		es = append(es, Element{Set: translated + number(a), Key: a.String()})
-	}
-	slices.SortFunc(es, Element.Compare)
-	return es
-}
-
-// Elements returns the elements that belong to one network, sorted. It fails
-// when the name of the network is none that a bridge of ours can have.
-func (n Network) Elements() ([]Element, error) {
+// Content implements Part. It fails when the name of the network is none that
+// a bridge of ours can have.
+func (n *Network) Content() (Content, error) {
 	if !plain(n.Name) {
-		return nil, fmt.Errorf("network %q: the name is not fit for the packet filter", n.Name)
+		return Content{}, fmt.Errorf("network %q: the name is not fit for the packet filter", n.Name)
 	}
 	var es []Element
 	add := func(set, key, value string) { es = append(es, Element{set, key, value}) }
@@ -117,9 +89,13 @@ func (n Network) Elements() ([]Element, error) {
 			}
 		}
 		es = append(es, f.nat(no)...)
+		if f.NAT {
+			add(home+no, text(f.Subnet)+" . "+dev, "")
+		}
 	}
-	slices.SortFunc(es, Element.Compare)
-	return slices.Compact(es), nil
+	c := Content{Elements: es}
+	c.Sort()
+	return c, nil
 }
 
 // nat returns the elements that translate the source of what leaves a subnet.
@@ -140,7 +116,7 @@ func (f Family) nat(no string) []Element {
 		}
 	}
 	if f.NATAddr.IsValid() {
-		return append(es, Element{snat + no + order, subnet, f.NATAddr.String()})
+		return append(es, Element{snat + no + order, subnet, f.NATAddr.String()}, Element{Set: translated + no, Key: f.NATAddr.String()})
 	}
 	return append(es, Element{Set: masquerade + no + order, Key: subnet})
 }
@@ -182,48 +158,4 @@ func plain(name string) bool {
 		}
 	}
 	return true
-}
-
-// An Op adds an element, or removes one. It prints as the nft(8) command that
-// would make the same change.
-type Op struct {
-	Delete  bool
-	Element Element
-}
-
-func (o Op) String() string {
-	verb := "add"
-	if o.Delete {
-		verb = "delete"
-	}
-	return fmt.Sprintf("nft %s element inet %s %s", verb, Table, o.Element)
-}
-
-// Diff returns the operations that turn the elements have into want, both
-// sorted and without duplicates. They are one transaction: deletions come
-// first, because an interval cannot be added while it overlaps another, and a
-// key of a map not while it has another value.
-func Diff(have, want []Element) []Op {
-	var del, add []Op
-	for len(have) > 0 || len(want) > 0 {
-		c := -1
-		switch {
-		case len(have) == 0:
-			c = 1
-		case len(want) > 0:
-			c = have[0].Compare(want[0])
-		}
-		if c < 0 {
-			del = append(del, Op{true, have[0]})
-		} else if c > 0 {
-			add = append(add, Op{false, want[0]})
-		}
-		if c <= 0 {
-			have = have[1:]
-		}
-		if c >= 0 {
-			want = want[1:]
-		}
-	}
-	return append(del, add...)
 }

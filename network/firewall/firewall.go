@@ -1,15 +1,15 @@
 // Package firewall describes netctl's part of the packet filter: the nftables
-// table "inet netctl", as values and as text.
+// tables named netctl, as values and as text.
 //
-// The table is ours alone; other tables are never touched. Its chains, rules
-// and set declarations are the same whatever is wanted ([Fixed]); what is
-// wanted is a [Config], one entry for each network, which becomes elements of
-// the sets.
+// The tables are ours alone; others are never touched. Most of their chains,
+// rules and set declarations are the same whatever is wanted ([Layouts]); what
+// is wanted is a [Config], of which each network, NIC and forward becomes
+// elements of the sets.
 package firewall
 
 import "net/netip"
 
-// Table is the name of our nftables table, of family inet.
+// Table is the name of our nftables tables, one in each family.
 const Table = "netctl"
 
 // A Config is what the packet filter should do.

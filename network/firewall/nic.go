@@ -23,3 +23,6 @@ type NICFamily struct {
 	Subnet netip.Prefix   // of the network; masked; zero when it has no address of this family
 	NAT    bool           // the network translates what leaves Subnet, but not for Behind
 }
+
+// Content implements Part.
+func (n *NIC) Content() (Content, error) { return Content{}, nil }

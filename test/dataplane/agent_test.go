@@ -85,6 +85,7 @@ type Agent struct {
 	services *dnsmasq.Servers
 	deletes  atomic.Int64
 	unwatch  func() error
+	conns    map[string]net.Conn // by name, for Ask
 }
 
 // watch starts what notices changes.

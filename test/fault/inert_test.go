@@ -95,45 +95,56 @@ func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 }
 
 // element is every element that the firewall may have.
-var element = regexp.MustCompile(`^nft add element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|[0-9a-f.:/]+( \. [0-9a-f.:/]+)?( : [0-9a-f.:]+)?) \}$`)
+var element = regexp.MustCompile(`^nft add element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|[0-9a-f.:/]+( \. ([0-9a-f.:/]+|"NAME"))?( : [0-9a-f.:]+)?) \}$`)
 
 // checkNFT makes sure that every element of the firewall is one word for each
 // part, and that nft takes the table.
 func checkNFT(t *testing.T, name string, h *network.Host) {
 	t.Helper()
-	elements, err := h.Firewall.Elements()
+	content, err := h.Firewall.Content()
 	if err != nil {
 		t.Fatalf("%q: %v", name, err)
 	}
 	var b strings.Builder
-	for _, c := range firewall.Fixed.Chains {
-		hook := ""
-		if c.Hook != "" {
-			hook = fmt.Sprintf("{ type %s hook %s priority %d; policy accept; }", c.Type, c.Hook, c.Priority)
-		}
-		fmt.Fprintf(&b, "add chain inet %s %s %s\n", firewall.Table, c.Name, hook)
-	}
-	for _, s := range firewall.Fixed.Sets {
-		kind, typ, flags := "set", strings.Join(s.Key, " . "), ""
-		if s.Value != "" {
-			kind, typ = "map", typ+" : "+s.Value
-		}
-		if s.Interval {
-			flags = "flags interval;"
-		}
-		fmt.Fprintf(&b, "add %s inet %s %s { type %s; %s }\n", kind, firewall.Table, s.Name, typ, flags)
-	}
-	for _, r := range firewall.Fixed.Rules {
-		fmt.Fprintf(&b, "add rule inet %s %s %s\n", firewall.Table, r.Chain, r.Text)
+	for _, l := range firewall.Layouts {
+		layOut(&b, l)
 	}
 	allowed := regexp.MustCompile(strings.ReplaceAll(element.String(), "NAME", regexp.QuoteMeta(name)))
-	for _, op := range firewall.Diff(nil, elements) {
+	for _, op := range firewall.Diff(firewall.Content{}, content) {
 		if !allowed.MatchString(op.String()) {
 			t.Errorf("%q: nft is told %q", name, op)
 		}
 		fmt.Fprintln(&b, strings.TrimPrefix(op.String(), "nft "))
 	}
-	run(t, []byte("add table inet "+firewall.Table+"\n"+b.String()), "unshare", "--net", "nft", "--check", "--file", "-")
+	run(t, []byte(b.String()), "unshare", "--net", "nft", "--check", "--file", "-")
+}
+
+// layOut writes a table without content.
+func layOut(b *strings.Builder, l *firewall.Layout) {
+	fmt.Fprintf(b, "add table %s %s\n", l.Family, firewall.Table)
+	for _, c := range l.Chains {
+		hook := ""
+		if c.Hook != "" {
+			hook = fmt.Sprintf("{ type %s hook %s priority %d; policy accept; }", c.Type, c.Hook, c.Priority)
+		}
+		fmt.Fprintf(b, "add chain %s %s %s %s\n", l.Family, firewall.Table, c.Name, hook)
+	}
+	for _, s := range l.Sets {
+		kind, typ, flags := "set", "type "+strings.Join(s.Key, " . "), ""
+		if s.Value != "" {
+			kind, typ = "map", typ+" : "+s.Value
+		}
+		if s.TypeOf != "" {
+			typ = "typeof " + s.TypeOf
+		}
+		if s.Interval {
+			flags = "flags interval;"
+		}
+		fmt.Fprintf(b, "add %s %s %s %s { %s; %s }\n", kind, l.Family, firewall.Table, s.Name, typ, flags)
+	}
+	for _, r := range l.Rules {
+		fmt.Fprintf(b, "add rule %s %s %s %s\n", l.Family, firewall.Table, r.Chain, r.Text)
+	}
 }
 
 // checkLinks makes sure that nothing but the network's own interface, its ports

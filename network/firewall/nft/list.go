@@ -5,27 +5,24 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 
 	"netctl/network/firewall"
 )
 
-// A listing is our table as it is.
+// A listing is one of our tables as it is. Its rules are without Text.
 type listing struct {
-	chains   []firewall.Chain
-	sets     []firewall.Set
-	rules    []firewall.Rule // without Text
-	elements []firewall.Element
-	strange  bool // there is something that we never put there
+	chains  []firewall.Chain // but those of the lists
+	sets    []firewall.Set
+	rules   []firewall.Rule // but those of the lists
+	content firewall.Content
+	strange bool // there is something that we never put there
 }
 
-// sound reports whether all but the elements is as it should be.
-func (l *listing) sound() bool {
-	fixed := firewall.Fixed
+// sound reports whether all but the content is as it should be.
+func (l *listing) sound(fixed *firewall.Layout) bool {
 	if l.strange || len(l.chains) != len(fixed.Chains) || len(l.sets) != len(fixed.Sets) {
 		return false
 	}
@@ -36,7 +33,7 @@ func (l *listing) sound() bool {
 	}
 	for _, s := range fixed.Sets {
 		if !slices.ContainsFunc(l.sets, func(o firewall.Set) bool {
-			return o.Name == s.Name && slices.Equal(o.Key, s.Key) && o.Value == s.Value && o.Interval == s.Interval
+			return o.Name == s.Name && slices.Equal(o.Key, s.Key) && o.Value == s.Value && o.Interval == s.Interval // TypeOf is not listed
 		}) {
 			return false
 		}
@@ -58,20 +55,20 @@ func (l *listing) sound() bool {
 	return len(want) == len(got)
 }
 
-// list reads our table; nil when there is none.
-func (f *Firewall) list(ctx context.Context) (*listing, error) {
-	cmd := exec.CommandContext(ctx, f.path, "--json", "list", "table", "inet", firewall.Table)
+// list reads our table of a layout; nil when there is none.
+func (f *Firewall) list(ctx context.Context, layout *firewall.Layout) (*listing, error) {
+	cmd := exec.CommandContext(ctx, f.path, "--json", "list", "table", layout.Family, firewall.Table)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if strings.Contains(stderr.String(), "No such file or directory") {
 			return nil, nil
 		}
-		return nil, fmt.Errorf("nft list table inet %s: %w: %s", firewall.Table, err, strings.TrimSpace(stderr.String()))
+		return nil, fmt.Errorf("nft list table %s %s: %w: %s", layout.Family, firewall.Table, err, strings.TrimSpace(stderr.String()))
 	}
 	l, err := parse(stdout.Bytes())
 	if err != nil {
-		return nil, fmt.Errorf("nft list table inet %s: %w", firewall.Table, err)
+		return nil, fmt.Errorf("nft list table %s %s: %w", layout.Family, firewall.Table, err)
 	}
 	return l, nil
 }
@@ -107,8 +104,30 @@ func parse(b []byte) (*listing, error) {
 			}
 		}
 	}
-	slices.SortFunc(l.elements, firewall.Element.Compare)
+	l.split()
+	l.content.Sort()
 	return l, nil
+}
+
+// split tells the chains and rules of lists from the others.
+func (l *listing) split() {
+	lists := map[string]*firewall.List{}
+	l.chains = slices.DeleteFunc(l.chains, func(c firewall.Chain) bool {
+		if c.Hook == "" && firewall.IsList(c.Name) {
+			lists[c.Name] = &firewall.List{Name: c.Name}
+		}
+		return lists[c.Name] != nil
+	})
+	l.rules = slices.DeleteFunc(l.rules, func(r firewall.Rule) bool {
+		list := lists[r.Chain]
+		if list != nil {
+			list.Rules = append(list.Rules, r)
+		}
+		return list != nil
+	})
+	for _, list := range lists {
+		l.content.Lists = append(l.content.Lists, *list)
+	}
 }
 
 // take adds one object to l.
@@ -159,77 +178,13 @@ func (l *listing) set(o *setObject) error {
 	s.Interval = strings.Trim(flags, "[]") == "interval"
 	l.strange = l.strange || !s.Interval && o.Flags != nil
 	l.sets = append(l.sets, s)
-	if _, ours := kinds[s.Name]; !ours {
+	if firewall.FamilyOf(s.Name) == "" {
 		return nil
 	}
 	for _, raw := range o.Elem {
 		e, err := parseElement(s, raw)
 		l.strange = l.strange || err != nil
-		l.elements = append(l.elements, e)
+		l.content.Elements = append(l.content.Elements, e)
 	}
 	return nil
-}
-
-// parseElement reads one element in the form that firewall gives it.
-func parseElement(s firewall.Set, raw json.RawMessage) (firewall.Element, error) {
-	e := firewall.Element{Set: s.Name}
-	if s.Value != "" {
-		var pair [2]json.RawMessage
-		if err := json.Unmarshal(raw, &pair); err != nil {
-			return e, err
-		}
-		v, err := parseKey(pair[1])
-		if err != nil {
-			return e, err
-		}
-		e.Value, raw = v, pair[0]
-	}
-	var c struct{ Concat []json.RawMessage }
-	parts := []json.RawMessage{raw}
-	if json.Unmarshal(raw, &c) == nil && len(c.Concat) > 0 {
-		parts = c.Concat
-	}
-	keys := make([]string, len(parts))
-	for i, p := range parts {
-		k, err := parseKey(p)
-		if err != nil {
-			return e, err
-		}
-		if i < len(s.Key) && s.Key[i] == "ifname" {
-			k = `"` + k + `"`
-		}
-		keys[i] = k
-	}
-	e.Key = strings.Join(keys, " . ")
-	return e, nil
-}
-
-// parseKey reads a string, a number or a prefix. Other things, such as a
-// range or an element with a counter, we never put into a set.
-func parseKey(raw json.RawMessage) (string, error) {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		if a, err := netip.ParseAddr(s); err == nil {
-			return a.String(), nil
-		}
-		return s, nil
-	}
-	var n uint16
-	if json.Unmarshal(raw, &n) == nil {
-		return strconv.Itoa(int(n)), nil
-	}
-	var o struct {
-		Prefix struct {
-			Addr netip.Addr
-			Len  int
-		}
-	}
-	if err := json.Unmarshal(raw, &o); err != nil {
-		return "", err
-	}
-	p := netip.PrefixFrom(o.Prefix.Addr, o.Prefix.Len)
-	if !p.IsValid() {
-		return "", fmt.Errorf("not one of our elements: %s", raw)
-	}
-	return p.String(), nil
 }

@@ -19,6 +19,8 @@ const listed = `{"nftables": [
 {"set": {"family": "inet", "name": "bridged", "table": "netctl", "type": ["ifname", "ifname"], "handle": 5, "elem": [{"concat": ["br0", "br0"]}]}},
 {"set": {"family": "inet", "name": "inside4", "table": "netctl", "type": ["ipv4_addr", "ipv4_addr"], "handle": 6, "flags": ["interval"], "elem": [{"concat": [{"prefix": {"addr": "10.0.0.0", "len": 24}}, "192.168.1.1"]}]}},
 {"map": {"family": "inet", "name": "snat6_before", "table": "netctl", "type": "ipv6_addr", "handle": 10, "map": "ipv6_addr", "flags": ["interval"], "elem": [[{"prefix": {"addr": "fd43::", "len": 64}}, "2001:db8::1"]]}},
+{"map": {"family": "inet", "name": "forward_range4", "table": "netctl", "type": ["ipv4_addr", "inet_proto", "inet_service"], "handle": 4, "map": "ipv4_addr", "flags": ["interval"], "elem": [[{"concat": ["203.0.113.1", "tcp", {"range": [90, 100]}]}, "10.0.0.5"]]}},
+{"map": {"family": "inet", "name": "forward_port4", "table": "netctl", "type": ["ipv4_addr", "inet_proto", "inet_service"], "handle": 3, "map": "ipv4_addr . inet_service", "elem": [[{"concat": ["203.0.113.1", "udp", 80]}, {"concat": ["10.0.0.5", 8080]}]]}},
 {"chain": {"family": "inet", "table": "netctl", "name": "nat_after", "handle": 2, "type": "nat", "hook": "postrouting", "prio": 105, "policy": "accept"}},
 {"chain": {"family": "inet", "table": "netctl", "name": "bgp", "handle": 4}},
 {"rule": {"family": "inet", "table": "netctl", "chain": "bgp", "handle": 12, "comment": "abc", "expr": [{"drop": null}]}}
@@ -35,12 +37,14 @@ func TestParse(t *testing.T) {
 	want := []firewall.Element{
 		{Set: "bgp_ports", Key: "179"},
 		{Set: "bridged", Key: `"br0" . "br0"`},
+		{Set: "forward_port4", Key: "203.0.113.1 . udp . 80", Value: "10.0.0.5 . 8080"},
+		{Set: "forward_range4", Key: "203.0.113.1 . tcp . 90-100", Value: "10.0.0.5"},
 		{Set: "inside4", Key: "10.0.0.0/24 . 192.168.1.1"},
 		{Set: "routed4", Key: `"br-1.x"`},
 		{Set: "routed4", Key: `"br0"`},
 		{Set: "snat6_before", Key: "fd43::/64", Value: "2001:db8::1"},
 	}
-	if d := cmp.Diff(want, l.elements); d != "" {
+	if d := cmp.Diff(want, l.content.Elements); d != "" {
 		t.Errorf("elements (-want +got)\n%s", d)
 	}
 	chains := []firewall.Chain{{Name: "nat_after", Type: "nat", Hook: "postrouting", Priority: 105}, {Name: "bgp"}}
@@ -82,10 +86,10 @@ func TestParseStrange(t *testing.T) {
 
 func TestSound(t *testing.T) {
 	whole := func() *listing {
-		f := firewall.Fixed
+		f := firewall.Inet
 		return &listing{chains: slices.Clone(f.Chains), sets: slices.Clone(f.Sets), rules: slices.Clone(f.Rules)}
 	}
-	if !whole().sound() {
+	if !whole().sound(firewall.Inet) {
 		t.Fatal("our own table is not sound")
 	}
 	for name, spoil := range map[string]func(*listing){
@@ -93,7 +97,7 @@ func TestSound(t *testing.T) {
 		"a rule more":          func(l *listing) { l.rules = append(l.rules, firewall.Rule{Chain: "input"}) },
 		"a rule elsewhere":     func(l *listing) { l.rules = append(l.rules, firewall.Rule{Chain: "other"}) },
 		"another rule":         func(l *listing) { l.rules[3].Comment = "" },
-		"rules in other order": func(l *listing) { l.rules[1], l.rules[2] = l.rules[2], l.rules[1] },
+		"rules in other order": func(l *listing) { slices.Reverse(l.rules) },
 		"a chain less":         func(l *listing) { l.chains = l.chains[1:] },
 		"another priority":     func(l *listing) { l.chains[0].Priority = 7 },
 		"a set more":           func(l *listing) { l.sets = append(l.sets, firewall.Set{Name: "x"}) },
@@ -102,7 +106,7 @@ func TestSound(t *testing.T) {
 	} {
 		l := whole()
 		spoil(l)
-		if l.sound() {
+		if l.sound(firewall.Inet) {
 			t.Errorf("%s is sound", name)
 		}
 	}
@@ -112,7 +116,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(listed))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if l, err := parse(b); err == nil {
-			l.sound()
+			l.sound(firewall.Inet)
 		}
 	})
 }

@@ -1,11 +1,11 @@
-// Package nft realises a [firewall.Config] as the nftables table "inet
-// netctl", through nft(8).
+// Package nft realises a [firewall.Config] as the nftables tables "inet
+// netctl" and "bridge netctl", through nft(8).
 //
-// What the table holds is compared with what is wanted and only the
+// What the tables hold is compared with what is wanted and only the
 // difference is changed, in one transaction. The listing of a table with a
 // thousand networks is long, so that it is read at the start, after a
 // [Firewall.Resync], and when the kernel has announced that somebody else
-// changed our table; otherwise the last listing and our own changes since
+// changed our tables; otherwise the last listing and our own changes since
 // are what is there.
 package nft
 
@@ -14,11 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"os"
 	"os/exec"
-	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +24,7 @@ import (
 	"netctl/network/firewall"
 )
 
-// A Firewall is our table in the network namespace in which it was made.
+// A Firewall is our tables in the network namespace in which it was made.
 type Firewall struct {
 	// Drift, when set, is told what an Apply is about to do although an Apply
 	// with the same want has left nothing to do before: what others have
@@ -42,17 +39,22 @@ type Firewall struct {
 
 	mu      sync.Mutex // guards what follows
 	buf     []byte     // for notifications
-	dirty   bool       // the table may not be what we think
-	present bool       // the table exists
-	have    map[string]owned
-	applied *firewall.Config // what the table was last made
+	dirty   bool       // the tables may not be what we think
+	have    picture
+	applied *firewall.Config // what the tables were last made
 }
 
-// owned is what belongs to one network; to the speaker when the name is
-// empty.
-type owned struct {
-	config   any
-	elements []firewall.Element
+// A picture is what we think our tables are.
+type picture struct {
+	present map[string]bool             // by family
+	config  firewall.Config             // whose parts are all there; none unless whole
+	whole   bool                        // no part is left out
+	parts   map[string]firewall.Content // by label
+	count   map[firewall.Element]int    // how many parts contribute an element
+}
+
+func empty() picture {
+	return picture{present: map[string]bool{}, parts: map[string]firewall.Content{}, count: map[firewall.Element]int{}}
 }
 
 // New returns the Firewall of the current network namespace.
@@ -61,7 +63,7 @@ func New(log *slog.Logger) (*Firewall, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
-	kn, err := knftables.New(knftables.InetFamily, firewall.Table, knftables.NoObjectCommentEmulation)
+	kn, err := knftables.New("", "", knftables.NoObjectCommentEmulation) // for the tables of all families
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
 	}
@@ -71,18 +73,18 @@ func New(log *slog.Logger) (*Firewall, error) {
 	}
 	return &Firewall{
 		log: log, nft: kn, path: path, wake: make(chan struct{}, 1), sub: sub,
-		buf: make([]byte, 1<<17), dirty: true, have: map[string]owned{},
+		buf: make([]byte, 1<<17), dirty: true, have: empty(),
 	}, nil
 }
 
 // Close releases the socket. No method may be called any more.
 func (f *Firewall) Close() error { return f.sub.Close() }
 
-// Changed receives a value when somebody else has changed our table. Watch
+// Changed receives a value when somebody else has changed our tables. Watch
 // must run for that.
 func (f *Firewall) Changed() <-chan struct{} { return f.wake }
 
-// Resync makes the next Apply read the table.
+// Resync makes the next Apply read the tables.
 func (f *Firewall) Resync() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -92,9 +94,9 @@ func (f *Firewall) Resync() {
 // patience is how long nft may take before it is killed and tried again.
 const patience = 20 * time.Second
 
-// Apply makes the table what want says, and does nothing when it is already.
-// When nothing is wanted the table is removed. A network that cannot be
-// realised does not keep the others from it; the error names it.
+// Apply makes the tables what want says, and does nothing when they are
+// already. A table in which nothing is wanted is removed. A part of want that
+// cannot be realised does not keep the others from it; the error names it.
 func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,8 +106,8 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	if t == nil {
 		return err
 	}
-	if cs := t.commands(); len(cs) > 0 && f.Drift != nil && f.applied != nil && reflect.DeepEqual(*f.applied, want) {
-		f.Drift(ctx, cs)
+	if !t.empty() && f.Drift != nil && f.applied != nil && same(*f.applied, want) {
+		f.Drift(ctx, t.commands())
 		f.applied = nil // if it cannot be undone, that is told as an error
 	}
 	if err := errors.Join(err, f.do(ctx, t)); err != nil {
@@ -115,71 +117,13 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	return nil
 }
 
-// A todo is what turns the table into what is wanted.
-type todo struct {
-	table bool // delete the table, and make it anew unless next is nil
-	ops   []firewall.Op
-	next  map[string]owned // what belongs to whom then
-}
-
-// diff compares the table with what is wanted. The error is about networks
-// that are left out, or the todo is nil.
-func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error) {
-	if n, err := f.drain(); err != nil || n > 0 {
-		f.dirty = true
-	}
-	if !f.dirty && f.applied != nil && slices.Equal(f.applied.Networks, want.Networks) && reflect.DeepEqual(f.applied.BGP, want.BGP) {
-		return &todo{next: f.have}, nil
-	}
-	var got *listing
-	if f.dirty {
-		f.have = map[string]owned{}
-		var err error
-		if got, err = f.list(ctx); err != nil {
-			return nil, err
-		}
-		f.present = got != nil
-	}
-	if len(want.Networks) == 0 && want.BGP == nil {
-		return &todo{table: f.present}, nil
-	}
-	next, changed, err := f.next(want)
-	var before, after []firewall.Element
-	for _, name := range changed {
-		before = append(before, f.have[name].elements...)
-		after = append(after, next[name].elements...)
-	}
-	t := &todo{next: next}
-	switch {
-	case !f.present, got != nil && !got.sound():
-		t.table, before = true, nil
-	case got != nil:
-		before = got.elements
-	}
-	t.ops = firewall.Diff(sorted(before), sorted(after))
-	return t, err
-}
-
-// commands returns what t does as commands of nft(8).
-func (t *todo) commands() []string {
-	cs := []string{}
-	switch {
-	case t.table && t.next == nil:
-		cs = append(cs, "nft delete table inet "+firewall.Table)
-	case t.table:
-		cs = append(cs, "nft add table inet "+firewall.Table)
-	}
-	for _, op := range t.ops {
-		cs = append(cs, op.String())
-	}
-	return cs
-}
-
 // do carries out t in one transaction.
 func (f *Firewall) do(ctx context.Context, t *todo) error {
-	if t.table || len(t.ops) > 0 {
-		for _, c := range t.commands() {
-			f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", c))
+	if !t.empty() {
+		if f.log.Enabled(ctx, slog.LevelDebug) {
+			for _, c := range t.commands() {
+				f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", c))
+			}
 		}
 		if err := f.run(ctx, f.transaction(t)); err != nil {
 			return err
@@ -187,70 +131,8 @@ func (f *Firewall) do(ctx context.Context, t *todo) error {
 	} else {
 		f.dirty = false
 	}
-	f.have, f.present = t.next, t.next != nil
+	t.commit(&f.have)
 	return nil
-}
-
-func (f *Firewall) transaction(t *todo) *knftables.Transaction {
-	tx := f.nft.NewTransaction()
-	if t.table {
-		tx.Add(&knftables.Table{}) // so that there is one to delete
-		tx.Delete(&knftables.Table{})
-	}
-	if t.table && t.next != nil {
-		tx.Add(&knftables.Table{})
-		for _, c := range firewall.Fixed.Chains {
-			tx.Add(chain(c))
-		}
-		for _, s := range firewall.Fixed.Sets {
-			tx.Add(set(s))
-		}
-		for _, r := range firewall.Fixed.Rules {
-			tx.Add(&knftables.Rule{Chain: r.Chain, Rule: r.Text, Comment: &r.Comment})
-		}
-	}
-	for _, op := range t.ops {
-		if op.Delete {
-			tx.Delete(element(op.Element))
-		} else {
-			tx.Add(element(op.Element))
-		}
-	}
-	return tx
-}
-
-// next returns what should belong to each network, and who differs from what
-// is there.
-func (f *Firewall) next(want firewall.Config) (next map[string]owned, changed []string, err error) {
-	var errs []error
-	next = make(map[string]owned, len(want.Networks)+2)
-	take := func(name string, config any, elements func() ([]firewall.Element, error)) {
-		// Most networks are the same pointer as before.
-		if old, ok := f.have[name]; ok && reflect.DeepEqual(old.config, config) {
-			next[name] = owned{config, old.elements}
-			return
-		}
-		es, err := elements()
-		if err != nil {
-			errs = append(errs, err)
-			return
-		}
-		next[name] = owned{config, es}
-		changed = append(changed, name)
-	}
-	// What no network has for itself is kept under names that none can have.
-	nat := want.Translated()
-	take("", want.BGP, func() ([]firewall.Element, error) { return want.BGP.Elements(), nil })
-	take("*", &nat, func() ([]firewall.Element, error) { return nat.Elements(), nil })
-	for _, n := range want.Networks {
-		take(n.Name, n, n.Elements)
-	}
-	for name := range f.have {
-		if _, ok := next[name]; !ok {
-			changed = append(changed, name)
-		}
-	}
-	return next, changed, errors.Join(errs...)
 }
 
 // run carries out a transaction, and takes in the notification about it.
@@ -298,18 +180,3 @@ func (f *Firewall) Watch(ctx context.Context) error {
 	}
 	return fmt.Errorf("nftables: %w", err)
 }
-
-func sorted(es []firewall.Element) []firewall.Element {
-	es = slices.Clone(es)
-	slices.SortFunc(es, firewall.Element.Compare)
-	return slices.Compact(es)
-}
-
-// kinds has the declaration of each set.
-var kinds = maps.Collect(func(yield func(string, firewall.Set) bool) {
-	for _, s := range firewall.Fixed.Sets {
-		if !yield(s.Name, s) {
-			return
-		}
-	}
-})

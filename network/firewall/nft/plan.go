@@ -7,7 +7,7 @@ import (
 )
 
 // Plan returns what an Apply would do, as commands, and does nothing. It reads
-// the table.
+// the tables.
 func (f *Firewall) Plan(ctx context.Context, want firewall.Config) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -16,9 +16,7 @@ func (f *Firewall) Plan(ctx context.Context, want firewall.Config) ([]string, er
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
 	}
-	defer func(dirty, present bool, have map[string]owned) {
-		f.dirty, f.present, f.have = dirty, present, have
-	}(f.dirty, f.present, f.have)
+	defer func(dirty bool, have picture) { f.dirty, f.have = dirty, have }(f.dirty, f.have)
 	f.dirty = true
 	t, err := f.diff(ctx, want)
 	if t == nil {

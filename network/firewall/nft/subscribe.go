@@ -45,7 +45,7 @@ func subscribe() (*os.File, error) {
 var errLost = errors.New("notifications lost")
 
 // drain empties the queue of notifications and returns how many transactions
-// have changed our table.
+// have changed our tables.
 func (f *Firewall) drain() (transactions int, err error) {
 	conn, err := f.sub.SyscallConn()
 	if err != nil {
@@ -73,9 +73,9 @@ func (f *Firewall) drain() (transactions int, err error) {
 	return transactions, errors.Join(err, rerr)
 }
 
-// count returns how many transactions that changed our table end in b. A
+// count returns how many transactions that changed our tables end in b. A
 // transaction ends with the message about the new generation; touched keeps
-// whether the one that has not ended yet changed our table.
+// whether the one that has not ended yet changed them.
 func count(b []byte, touched *bool) (n int) {
 	msgs, err := syscall.ParseNetlinkMessage(b)
 	if err != nil {
@@ -92,13 +92,16 @@ func count(b []byte, touched *bool) (n int) {
 			*touched = false
 			continue
 		}
-		*touched = *touched || m.Data[0] == unix.NFPROTO_INET && table(m.Data[nfgenmsg:]) == firewall.Table
+		*touched = *touched || ours(m.Data[0]) && tableOf(m.Data[nfgenmsg:]) == firewall.Table
 	}
 	return n
 }
 
-// table returns the name of the table that a message is about.
-func table(b []byte) string {
+// ours reports whether one of our tables is of a family.
+func ours(family byte) bool { return family == unix.NFPROTO_INET || family == unix.NFPROTO_BRIDGE }
+
+// tableOf returns the name of the table that a message is about.
+func tableOf(b []byte) string {
 	for len(b) >= unix.SizeofNlAttr {
 		n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
 		if n < unix.SizeofNlAttr || n > len(b) {

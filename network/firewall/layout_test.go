@@ -1,0 +1,120 @@
+package firewall
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestLayout holds the layout together: rules name what exists, and no two
+// rules of a chain can be taken for each other.
+func TestLayout(t *testing.T) {
+	for _, l := range Layouts {
+		t.Run(l.Family, func(t *testing.T) { testLayout(t, l) })
+	}
+}
+
+func testLayout(t *testing.T, l *Layout) {
+	t.Helper()
+	chains, sets, used := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, c := range l.Chains {
+		chains[c.Name] = true
+	}
+	for _, s := range l.Sets {
+		sets[s.Name] = true
+	}
+	comments := map[string]bool{}
+	for _, r := range l.Rules {
+		if !chains[r.Chain] {
+			t.Errorf("rule %q is in no chain", r.Text)
+		}
+		if comments[r.Comment] {
+			t.Errorf("rule %q has the digest of another", r.Text)
+		}
+		comments[r.Comment] = true
+		for word := range strings.FieldsSeq(r.Text) {
+			name, ok := strings.CutPrefix(word, "@")
+			if ok && !sets[name] {
+				t.Errorf("rule %q: no set %s", r.Text, name)
+			}
+			used[name] = true
+		}
+	}
+	for name := range sets {
+		if !used[name] {
+			t.Errorf("set %s is used by no rule", name)
+		}
+	}
+	var b strings.Builder
+	for _, r := range l.Rules {
+		b.WriteString(r.Chain + ": " + r.Text + "\n")
+	}
+	if d := cmp.Diff(rules[l.Family], b.String()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
+// rules is what the layouts do to packets.
+var rules = map[string]string{"inet": inetRules}
+
+const inetRules = `input: iifname != "lo" tcp dport @bgp_ports tcp flags & (fin | syn | rst | ack) == syn jump bgp
+bgp: ip saddr @bgp_peers4 return
+bgp: ip6 saddr @bgp_peers6 return
+bgp: drop
+forward: iifname . oifname @bridged accept
+forward: ip daddr @translated4 drop
+forward: ip daddr @listens4 drop
+forward: ip6 daddr @translated6 drop
+forward: ip6 daddr @listens6 drop
+forward: meta nfproto ipv4 iifname @blocked4 drop
+forward: meta nfproto ipv4 oifname @blocked4 drop
+forward: meta nfproto ipv6 iifname @blocked6 drop
+forward: meta nfproto ipv6 oifname @blocked6 drop
+input: meta nfproto ipv4 iifname @filtered4 icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem } accept
+input: meta nfproto ipv4 iifname @dhcp4 udp dport 67 accept
+input: meta nfproto ipv4 iifname @dns4 meta l4proto { tcp, udp } th dport 53 accept
+forward: meta nfproto ipv4 iifname @routed4 accept
+forward: meta nfproto ipv4 oifname @routed4 accept
+input: meta nfproto ipv6 iifname @filtered6 icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, echo-request, mld-listener-report, mld-listener-done, nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld2-listener-report } accept
+input: meta nfproto ipv6 iifname @dhcp6 udp dport 547 accept
+input: meta nfproto ipv6 iifname @dns6 meta l4proto { tcp, udp } th dport 53 accept
+forward: meta nfproto ipv6 iifname @routed6 accept
+forward: meta nfproto ipv6 oifname @routed6 accept
+prerouting: ip daddr @listens4 jump forwards4
+output: ip daddr @listens4 jump forwards4
+forwards4: meta l4proto { tcp, udp } dnat ip to ip daddr . meta l4proto . th dport map @forward_port4
+forwards4: meta l4proto { tcp, udp } dnat ip to ip daddr . meta l4proto . th dport map @forward_range4
+forwards4: meta l4proto { tcp, udp } dnat ip to ip daddr . meta l4proto . th dport map @forward_into4
+forwards4: dnat ip to ip daddr map @forward_rest4
+prerouting: ip6 daddr @listens6 jump forwards6
+output: ip6 daddr @listens6 jump forwards6
+forwards6: meta l4proto { tcp, udp } dnat ip6 to ip6 daddr . meta l4proto . th dport map @forward_port6
+forwards6: meta l4proto { tcp, udp } dnat ip6 to ip6 daddr . meta l4proto . th dport map @forward_range6
+forwards6: meta l4proto { tcp, udp } dnat ip6 to ip6 daddr . meta l4proto . th dport map @forward_into6
+forwards6: dnat ip6 to ip6 daddr map @forward_rest6
+nat_before: oifname "lo" return
+nat_before: ct original ip daddr @listens4 ip saddr . ip daddr @hairpin4 masquerade
+nat_before: ct original ip6 daddr @listens6 ip6 saddr . ip6 daddr @hairpin6 masquerade
+nat_before: ip daddr { 224.0.0.0/4, 255.255.255.255 } return
+nat_before: ip saddr . ip daddr @inside4 return
+nat_before: ip saddr . oifname @home4 return
+nat_before: ip saddr @masquerade4_before masquerade
+nat_before: snat ip to ip saddr map @snat4_before
+nat_before: ip6 daddr ff00::/8 return
+nat_before: ip6 saddr . ip6 daddr @inside6 return
+nat_before: ip6 saddr . oifname @home6 return
+nat_before: ip6 saddr @masquerade6_before masquerade
+nat_before: snat ip6 to ip6 saddr map @snat6_before
+nat_after: oifname "lo" return
+nat_after: ip daddr { 224.0.0.0/4, 255.255.255.255 } return
+nat_after: ip saddr . ip daddr @inside4 return
+nat_after: ip saddr . oifname @home4 return
+nat_after: ip saddr @masquerade4_after masquerade
+nat_after: snat ip to ip saddr map @snat4_after
+nat_after: ip6 daddr ff00::/8 return
+nat_after: ip6 saddr . ip6 daddr @inside6 return
+nat_after: ip6 saddr . oifname @home6 return
+nat_after: ip6 saddr @masquerade6_after masquerade
+nat_after: snat ip6 to ip6 saddr map @snat6_after
+`
