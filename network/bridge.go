@@ -21,6 +21,7 @@ import (
 // A part is what one network contributes to one member by itself.
 type part struct {
 	link     *link.Link
+	routes   []*link.Route
 	firewall *firewall.Network
 	service  *dhcp.Service // nil when the network serves neither DHCP nor DNS
 	exports  []*Export
@@ -62,6 +63,11 @@ func (p *part) share(like *part) {
 	if reflect.DeepEqual(p.link, like.link) {
 		p.link = like.link
 	}
+	for i, r := range p.routes {
+		if at := slices.IndexFunc(like.routes, func(l *link.Route) bool { return reflect.DeepEqual(l, r) }); at >= 0 {
+			p.routes[i] = like.routes[at]
+		}
+	}
 	if reflect.DeepEqual(p.firewall, like.firewall) {
 		p.firewall = like.firewall
 	}
@@ -93,6 +99,9 @@ func derivePart(name, member string, c config.Bridge) *part {
 			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".address", f.Address.String(), f.Address.Masked(), p})
 		}
 		for _, r := range f.Routes {
+			if f.Address.IsValid() {
+				p.routes = append(p.routes, link.OnLink(r, name, name))
+			}
 			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".routes", r.String(), r, p})
 		}
 	}
@@ -127,10 +136,8 @@ func bridgeLink(name, member string, c config.Bridge) *link.Link {
 	for _, f := range []config.Family{c.V4, c.V6} {
 		if f.Address.IsValid() {
 			l.Addrs = append(l.Addrs, f.Address)
-			l.Routes = append(l.Routes, f.Routes...)
 		}
 	}
-	slices.SortFunc(l.Routes, bgp.ComparePrefix)
 	v4, v6 := "net/ipv4/conf/"+name+"/", "net/ipv6/conf/"+name+"/"
 	if c.V4.Address.IsValid() {
 		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v4 + "forwarding", Value: flag(c.V4.Routing)})

@@ -16,6 +16,7 @@ package network
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -171,10 +172,12 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 	}
 	for i, p := range w.parts {
 		h.Link.Links[i], h.Firewall.Networks[i] = p.link, p.firewall
+		h.Link.Routes = append(h.Link.Routes, p.routes...)
 		if p.service != nil {
 			h.DHCP = append(h.DHCP, p.service)
 		}
 	}
+	slices.SortFunc(h.Link.Routes, (*link.Route).Compare)
 	gate(h, w.exports, o)
 	speaker(h, s.Servers[member], w.peers, o)
 	return h, nil

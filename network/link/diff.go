@@ -15,6 +15,8 @@ const (
 // Diff returns the operations that turn have into want: first what adds and
 // changes, then what takes down, so that a link is never left without an
 // address in between. Settings of have that want does not mention stay.
+// Namespaces come before the links that go into them, bridges before their
+// ports, and routes after the addresses through which they lead.
 //
 // Three habits of Linux are met on the way. A host that forwards IPv6 ignores
 // router advertisements on interfaces whose accept_ra is 1, so these are set
@@ -23,6 +25,7 @@ const (
 // promote_secondaries is set. And an IPv6 address cannot be added a second
 // time with another prefix length, so that the old one has to go first.
 func Diff(have, want State) []Op {
+	want = Complete(want)
 	d := differ{have: have, want: want, wanted: map[string]string{}}
 	for _, w := range want.Links {
 		for _, p := range w.Ports {
@@ -30,30 +33,83 @@ func Diff(have, want State) []Op {
 		}
 	}
 	d.host()
+	d.namespaces()
+	var changed []pair
 	pairs(have.Links, want.Links, func(h, w *Link) {
-		if w != nil && h != w {
-			d.link(h, w)
+		if h != w {
+			changed = append(changed, pair{h, w})
 		}
 	})
-	pairs(have.Links, want.Links, func(h, w *Link) {
-		if w == nil {
-			d.remove(h)
+	slices.SortStableFunc(changed, func(a, b pair) int { return a.rank() - b.rank() })
+	for _, p := range changed {
+		if p.want != nil {
+			d.link(p.have, p.want)
 		}
-	})
+	}
+	slices.Reverse(changed)
+	for _, p := range changed {
+		if p.want == nil {
+			d.remove(p.have)
+		}
+	}
 	for _, p := range have.Marked {
 		if d.wanted[p] == "" {
 			d.release(&Link{Ports: []string{p}})
 		}
 	}
-	return append(d.add, d.del...)
+	d.routes()
+	return slices.Concat(d.add, d.ways, d.gone, d.del, d.left)
+}
+
+// A pair is what have and want hold under one name; one of them may be nil.
+type pair struct{ have, want *Link }
+
+// rank orders links so that those come first that others need.
+func (p pair) rank() int {
+	l := p.want
+	if l == nil {
+		l = p.have
+	}
+	switch l.Kind {
+	case Bridge:
+		return 0
+	case IFB:
+		return 1
+	case Veth, Tap:
+	}
+	return 2
 }
 
 // A differ collects operations.
 type differ struct {
 	have, want State
 	wanted     map[string]string // the link that each wanted port belongs to
-	add, del   []Op
-	forced     []Sysctl // per-link settings that a host-wide one has changed, also of links to come
+	add, del   []Op              // on links
+	ways, gone []Op              // on routes
+	left       []Op              // on namespaces that go
+	forced     []Sysctl          // per-link settings that a host-wide one has changed, also of links to come
+}
+
+// namespaces makes the namespaces that are wanted, and has those go that are
+// not.
+func (d *differ) namespaces() {
+	have, want := d.have.Namespaces, d.want.Namespaces
+	op := func(v Verb, n *Namespace) Op { return Op{Verb: v, Owner: n.Owner, Dev: n.Name} }
+	for len(have) > 0 || len(want) > 0 {
+		switch {
+		case len(want) == 0 || len(have) > 0 && have[0].Name < want[0].Name:
+			d.left = append(d.left, op(DelNamespace, have[0]))
+			have = have[1:]
+		case len(have) == 0 || want[0].Name < have[0].Name:
+			d.add = append(d.add, op(AddNamespace, want[0]))
+			want = want[1:]
+		default:
+			if have[0].Owner != want[0].Owner {
+				d.add = append(d.add, op(MarkNamespace, want[0]))
+			}
+			have, want = have[1:], want[1:]
+		}
+	}
 }
 
 // host sets what concerns the whole host.
@@ -90,18 +146,18 @@ func (d *differ) keepDefaultRoute() {
 
 // link makes one link as it should be; h is what there is of it, or nil.
 func (d *differ) link(h, w *Link) {
-	if h != nil && h.Kind != w.Kind {
-		r := differ{wanted: d.wanted}
-		r.remove(h)
-		d.add = append(d.add, r.del...)
-		h = nil
-	}
 	op := func(v Verb) Op { return Op{Verb: v, Owner: w.Owner, Dev: w.Name} }
+	if h != nil {
+		h = d.fit(h, w)
+	}
 	if h == nil {
 		o := op(AddLink)
-		o.Kind, o.MAC, o.MTU = w.Kind, w.MAC, w.MTU
+		o.Kind, o.MAC, o.MTU, o.Tun, o.Peer = w.Kind, w.MAC, w.MTU, w.Tap, w.Peer
 		d.add = append(d.add, o)
-		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true}
+		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true, Tap: w.Tap}
+		if w.Peer != nil {
+			h.Peer = &Peer{Netns: w.Peer.Netns, Name: w.Peer.Name, Stale: true}
+		}
 	}
 	if h.Owner != w.Owner {
 		d.add = append(d.add, op(SetAlias))
@@ -123,12 +179,86 @@ func (d *differ) link(h, w *Link) {
 			d.add = append(d.add, o)
 		}
 	}
+	d.port(h, w)
+	d.limits(h, w)
 	if h.Down {
 		d.add = append(d.add, op(SetUp))
 	}
+	if w.Peer != nil && h.Peer != nil && *h.Peer != *w.Peer {
+		o := op(SetPeer)
+		o.Peer, o.Port = w.Peer, h.Peer.Name
+		d.add = append(d.add, o)
+	}
 	d.ports(h, w)
 	d.addrs(h, w)
-	d.routes(h, w)
+}
+
+// fit returns h, or nil when it had to go because it cannot be made w.
+func (d *differ) fit(h, w *Link) *Link {
+	gone := Op{Verb: DelLink, Owner: h.Owner, Dev: h.Name}
+	switch {
+	case h.Kind != w.Kind:
+		r := differ{wanted: d.wanted}
+		r.remove(h)
+		d.add = append(d.add, r.del...)
+		return nil
+	case w.Peer != nil && h.Peer != nil && h.Peer.Netns != w.Peer.Netns:
+		d.add = append(d.add, gone)
+		return nil
+	case w.Tap == nil || h.Tap == nil || *h.Tap == Tun{w.Tap.UID, w.Tap.GID, w.Tap.MultiQueue, h.Tap.Open}:
+		return h
+	}
+	// All else is seen to though it may be open.
+	gone.Verb = DelIdle
+	if h.Tap.Open {
+		d.del = append(d.del, gone)
+		return h
+	}
+	d.add = append(d.add, gone)
+	return nil
+}
+
+// port makes w the port of a bridge that it should be.
+func (d *differ) port(h, w *Link) {
+	if w.Port == nil {
+		if h.Port != nil {
+			d.del = append(d.del, Op{Verb: DelMaster, Owner: w.Owner, Dev: w.Name})
+		}
+		return
+	}
+	is := Port{}
+	if h.Port != nil {
+		is = *h.Port
+	}
+	if is.Bridge != w.Port.Bridge {
+		d.add = append(d.add, Op{Verb: SetMaster, Owner: w.Owner, Dev: w.Name, Port: w.Port.Bridge})
+		is = Port{Bridge: w.Port.Bridge}
+	}
+	if is != *w.Port {
+		d.add = append(d.add, Op{Verb: SetPort, Owner: w.Owner, Dev: w.Name, Isolated: w.Port.Isolated, Hairpin: w.Port.Hairpin})
+	}
+}
+
+// limits holds w to its rates. The IFB that it may need is a link of its own.
+func (d *differ) limits(h, w *Link) {
+	op := func(v Verb) Op { return Op{Verb: v, Owner: w.Owner, Dev: w.Name} }
+	switch out := w.Limits.out(); {
+	case h.Limits.out() == out:
+	case out == 0:
+		d.add = append(d.add, op(DelRate))
+	default:
+		o := op(SetRate)
+		o.Rate = out
+		d.add = append(d.add, o)
+	}
+	switch {
+	case w.Limits.in() > 0 && h.Limits.in() == 0:
+		o := op(AddRedirect)
+		o.Port = IFBName(w.Name)
+		d.add = append(d.add, o)
+	case w.Limits.in() == 0 && h.Limits.in() > 0:
+		d.add = append(d.add, op(DelRedirect))
+	}
 }
 
 // current returns the value that a setting of link h has, or will have when
@@ -209,19 +339,6 @@ func (d *differ) addrs(h, w *Link) {
 			promoted = true
 		}
 		d.del = append(d.del, op(DelAddr, a))
-	}
-}
-
-func (d *differ) routes(h, w *Link) {
-	for _, r := range w.Routes {
-		if !slices.Contains(h.Routes, r) {
-			d.add = append(d.add, Op{Verb: AddRoute, Owner: w.Owner, Dev: w.Name, Prefix: r})
-		}
-	}
-	for _, r := range h.Routes {
-		if !slices.Contains(w.Routes, r) {
-			d.del = append(d.del, Op{Verb: DelRoute, Owner: w.Owner, Dev: w.Name, Prefix: r})
-		}
 	}
 }
 

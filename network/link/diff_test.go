@@ -27,6 +27,15 @@ func bridge(change func(*Link)) *Link {
 
 func one(l *Link) State { return State{Links: []*Link{l}} }
 
+// routed is one with routes to what is on it.
+func routed(l *Link, to ...string) State {
+	s := one(l)
+	for _, p := range prefixes(to...) {
+		s.Routes = append(s.Routes, OnLink(p, l.Name, l.Owner))
+	}
+	return s
+}
+
 func TestDiff(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -35,12 +44,11 @@ func TestDiff(t *testing.T) {
 	}{
 		{
 			name: "a new bridge",
-			want: one(bridge(func(l *Link) {
+			want: routed(bridge(func(l *Link) {
 				l.Addrs = prefixes("10.0.0.1/24", "fd42::1/64")
-				l.Routes = prefixes("10.9.0.0/24", "fd43::/64")
 				l.Ports = []string{"eth1"}
 				l.Sysctls = []Sysctl{{"net/ipv6/conf/br0/accept_ra", "0"}}
-			})),
+			}), "10.9.0.0/24", "fd43::/64"),
 			ops: `
 ip link add br0 address 02:00:00:00:00:01 mtu 1500 group 1852142691 type bridge
 ip link set br0 alias netctl:net0
@@ -78,13 +86,13 @@ ip link set br0 up`,
 		},
 		{
 			name: "another subnet is added before the old one goes",
-			have: one(bridge(func(l *Link) { l.Addrs, l.Routes = prefixes("10.0.0.1/24"), prefixes("10.9.0.0/24") })),
-			want: one(bridge(func(l *Link) { l.Addrs, l.Routes = prefixes("10.0.1.1/24"), prefixes("10.9.1.0/24") })),
+			have: routed(bridge(func(l *Link) { l.Addrs = prefixes("10.0.0.1/24") }), "10.9.0.0/24"),
+			want: routed(bridge(func(l *Link) { l.Addrs = prefixes("10.0.1.1/24") }), "10.9.1.0/24"),
 			ops: `
 ip addr add 10.0.1.1/24 dev br0
 ip route add 10.9.1.0/24 dev br0 proto 213
-ip addr del 10.0.0.1/24 dev br0
-ip route del 10.9.0.0/24 dev br0 proto 213`,
+ip route del 10.9.0.0/24 dev br0 proto 213
+ip addr del 10.0.0.1/24 dev br0`,
 		},
 		{
 			name: "another address in the same subnet survives the first",
@@ -221,11 +229,18 @@ sysctl -w net/ipv6/conf/br0/forwarding=0`,
 }
 
 func TestTakesDown(t *testing.T) {
-	for v := AddLink; v <= DelLink; v++ {
-		want := strings.HasPrefix(Op{Verb: v, Prefix: netip.MustParsePrefix("10.0.0.0/8")}.String(), "ip link del") ||
-			v == DelAddr || v == DelRoute || v == ReleasePort
-		if got := (Op{Verb: v}).TakesDown(); got != want {
-			t.Errorf("%s takes down: %v, want %v", Op{Verb: v}, got, want)
+	for v := AddNamespace; v <= DelNamespace; v++ {
+		o := Op{Verb: v, Dev: "d", Port: "p", Peer: &Peer{}, Route: &Route{}}
+		s := o.String()
+		if strings.HasPrefix(s, "Verb(") {
+			t.Errorf("verb %d has no command", v)
+		}
+		want := v == DelMaster || v == ReleasePort
+		for _, down := range []string{"ip link del", "ip addr del", "ip route del", "ip netns del"} {
+			want = want || strings.HasPrefix(s, down)
+		}
+		if got := o.TakesDown(); got != want {
+			t.Errorf("%s takes down: %v, want %v", s, got, want)
 		}
 	}
 }

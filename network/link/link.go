@@ -6,7 +6,13 @@
 // number [Protocol], and a foreign interface that is a port of one of our
 // bridges because we put it there carries the alternative name [PortMark].
 // Whatever bears no mark is never touched; on a link of ours every address of
-// global scope is ours.
+// global scope and every queueing discipline is ours.
+//
+// What is inside an instance is its own: the end of a veth that it has gets
+// its name, MAC address and MTU when it is made and when these change in the
+// configuration, and is then left to the instance, which may rename it, move it
+// on or set it down. That this was done is noted in the link group of that end,
+// see [Netns].
 package link
 
 import (
@@ -33,7 +39,7 @@ const (
 // A State is the part of the host that netctl owns.
 type State struct {
 	Links      []*Link      // sorted by Name, without duplicates; shared, never modified
-	Routes     []*Route     // sorted by Prefix, without duplicates; shared, never modified
+	Routes     []*Route     // sorted by Prefix and Metric, without duplicates; shared, never modified
 	Namespaces []*Namespace // that are ours; sorted by Name
 	Sysctls    []Sysctl     // of the whole host, sorted by Key; never unset again
 	// Marked are interfaces that bear our port mark and are not, or not yet
@@ -49,6 +55,7 @@ const (
 	Bridge Kind = "bridge" // a learning Ethernet bridge
 	Veth   Kind = "veth"   // one end of a pair, the other one of which is in a namespace
 	Tap    Kind = "tun"    // a persistent tap, as the kernel names both of that driver
+	IFB    Kind = "ifb"    // through which goes what a limited link receives, see [Complete]
 )
 
 // A Link is one network interface of ours.
@@ -61,7 +68,6 @@ type Link struct {
 	MTU     int            // bytes
 	Ports   []string       // foreign interfaces to make ports of it; sorted
 	Addrs   []netip.Prefix // sorted by address and length, without duplicates
-	Routes  []netip.Prefix // on-link routes with our Protocol; masked, sorted
 	Sysctls []Sysctl       // settings below net/ipvN/conf/NAME; sorted by Key
 
 	Port   *Port   // what it is as a port of a bridge of ours; nil when it is none
@@ -86,8 +92,9 @@ type Port struct {
 type Peer struct {
 	Netns Netns
 	Name  string
-	MAC   string // lower case, with colons
-	MTU   int    // bytes
+	MAC   string // lower case, with colons; empty leaves it to the kernel
+	MTU   int    // bytes; 0 leaves it to the kernel
+	Stale bool   // it was not made as it is wanted now, or not completely; never wanted
 }
 
 // A Netns names a network namespace. The zero Netns is none. It can be
@@ -106,10 +113,13 @@ type Namespace struct {
 	Owner string // the instance
 }
 
-// A Tun is what is particular to a tap.
+// A Tun is what is particular to a tap. Whoever opens it decides for itself
+// whether it wants virtio-net headers.
 type Tun struct {
-	UID, GID   uint32 // who may open it
+	UID        uint32 // the user who may open it, besides root
+	GID        uint32 // the group that may open it; 0 for any of UID, and then, if that is 0 too, only root
 	MultiQueue bool
+	Open       bool // somebody has it open, so that it cannot be made anew; never wanted
 }
 
 // Limits hold the traffic of a link to rates, in bits per second; 0 is no
@@ -124,6 +134,7 @@ type Route struct {
 	Prefix netip.Prefix // masked
 	Hops   []Hop        // at least one; sorted by Dev and Via, without duplicates
 	Owners []string     // whose doing it is; sorted
+	Metric uint32       // other than what the kernel gives to a route without one; never wanted
 }
 
 // A Hop is one of the ways of a route. Flows are spread over them evenly.

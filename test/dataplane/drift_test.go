@@ -2,7 +2,6 @@ package dataplane_test
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -18,8 +17,9 @@ func TestDrift(t *testing.T) {
 	h.Run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1p")
 	b := lan
 	b.ports = []string{"eth1"}
+	b.routes = []string{"10.79.0.0/24", "fd79::/64"}
 	b.link = func(l *link.Link) {
-		l.MAC, l.Routes = "02:00:00:00:00:77", []netip.Prefix{prefix("10.79.0.0/24"), prefix("fd79::/64")}
+		l.MAC = "02:00:00:00:00:77"
 		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: "net/ipv6/conf/br0/disable_ipv6", Value: "0"})
 	}
 	b.firewall = func(n *firewall.Network) { n.V4.NAT = true }
@@ -82,7 +82,7 @@ func TestDrift(t *testing.T) {
 	}
 	b.v4 = "10.88.0.1/24"
 	h.apply(world(b))
-	b.link = func(l *link.Link) { l.Routes = []netip.Prefix{prefix("10.81.0.0/24")} }
+	b.routes = []string{"10.81.0.0/24"}
 	h.apply(world(b))
 	for _, what := range []string{"link", "filter", "dhcp"} {
 		noticed = false
@@ -126,12 +126,11 @@ func TestInterrupted(t *testing.T) {
 	h.Run("ip", "link", "add", "eth1", "type", "veth", "peer", "name", "eth1p")
 	b := lan
 	b.ports = []string{"eth1"}
-	b.link = func(l *link.Link) { l.MAC, l.Routes = "02:00:00:00:00:77", []netip.Prefix{prefix("10.79.0.0/24")} }
+	b.routes = []string{"10.79.0.0/24"}
+	b.link = func(l *link.Link) { l.MAC = "02:00:00:00:00:77" }
 	first := world(b)
-	b.ports, b.v4, b.v6 = nil, "10.77.0.2/24", "fd77::2/64"
-	b.link = func(l *link.Link) {
-		l.MAC, l.Routes, l.MTU = "02:00:00:00:00:78", []netip.Prefix{prefix("10.80.0.0/24")}, 1400
-	}
+	b.ports, b.v4, b.v6, b.routes = nil, "10.77.0.2/24", "fd77::2/64", []string{"10.80.0.0/24"}
+	b.link = func(l *link.Link) { l.MAC, l.MTU = "02:00:00:00:00:78", 1400 }
 	second := world(b)
 	for _, tt := range []struct {
 		name     string

@@ -123,13 +123,16 @@ func links() *rapid.Generator[link.State] {
 			}
 			slices.SortFunc(l.Addrs, netip.Prefix.Compare)
 			if rapid.Bool().Draw(t, "routes") {
-				l.Routes = []netip.Prefix{prefix(fmt.Sprintf("10.9.%d.0/24", i)), prefix(fmt.Sprintf("10.9.%d.7/32", i+10)), prefix(fmt.Sprintf("fd4%d::/64", i))}
+				for _, r := range []string{fmt.Sprintf("10.9.%d.0/24", i), fmt.Sprintf("10.9.%d.7/32", i+10), fmt.Sprintf("fd4%d::/64", i)} {
+					s.Routes = append(s.Routes, link.OnLink(prefix(r), name, name))
+				}
 			}
 			for _, k := range []string{"ipv4/conf/" + name + "/forwarding", "ipv6/conf/" + name + "/accept_ra", "ipv6/conf/" + name + "/forwarding"} {
 				l.Sysctls = append(l.Sysctls, link.Sysctl{Key: "net/" + k, Value: oneOf(t, k, "0", "1")})
 			}
 			s.Links = append(s.Links, &l)
 		}
+		slices.SortFunc(s.Routes, (*link.Route).Compare)
 		s.Sysctls = []link.Sysctl{
 			{Key: "net/ipv4/ip_forward", Value: oneOf(t, "forward4", "0", "1")},
 			{Key: "net/ipv6/conf/all/forwarding", Value: oneOf(t, "forward6", "0", "1")},

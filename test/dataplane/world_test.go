@@ -24,6 +24,7 @@ type bridge struct {
 	name     string
 	v4, v6   string // addresses, empty for none
 	ports    []string
+	routes   []string
 	firewall func(*firewall.Network)
 	service  func(*dhcp.Service)
 	link     func(*link.Link)
@@ -72,9 +73,13 @@ func world(bridges ...bridge) World {
 		}
 		slices.SortFunc(l.Sysctls, func(a, b link.Sysctl) int { return strings.Compare(a.Key, b.Key) })
 		w.Link.Links = append(w.Link.Links, &l)
+		for _, r := range b.routes {
+			w.Link.Routes = append(w.Link.Routes, link.OnLink(prefix(r), b.name, b.name))
+		}
 		w.Firewall.Networks = append(w.Firewall.Networks, &n)
 		w.DHCP = append(w.DHCP, &s)
 	}
+	slices.SortFunc(w.Link.Routes, (*link.Route).Compare)
 	return w
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -40,11 +41,7 @@ func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 		h.log.LogAttrs(ctx, slog.LevelDebug, "link op", slog.String("network", op.Owner), slog.String("op", op.String()))
 		h.touch(op)
 		if err := h.one(op); err != nil {
-			if op.Owner == "" {
-				errs = append(errs, fmt.Errorf("%s: %w", op, err))
-			} else {
-				errs = append(errs, fmt.Errorf("network %s: %s: %w", op.Owner, op, err))
-			}
+			errs = append(errs, fmt.Errorf("%s%s: %w", whose(op), op, err))
 			unmade[op.Dev] = unmade[op.Dev] || op.Verb == link.AddLink
 			unaddressed[op.Dev] = unaddressed[op.Dev] || op.Verb == link.AddAddr
 			unmarked[op.Port] = unmarked[op.Port] || op.Verb == link.MarkPort
@@ -55,18 +52,50 @@ func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 	return done, errors.Join(errs...)
 }
 
-// touch notes that changes to the links of op are our doing, and marks them
+// whose starts an error about op.
+func whose(op link.Op) string {
+	switch op.Verb {
+	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
+		return "instance " + op.Owner + ": "
+	default:
+		return ownerPrefix(op.Owner)
+	}
+}
+
+// ownerPrefix starts an error about a link or route of owner, which is empty
+// for the host.
+func ownerPrefix(owner string) string {
+	instance, device, nic := strings.Cut(owner, "/")
+	switch {
+	case nic:
+		return "instance " + instance + ": device " + device + ": "
+	case owner != "":
+		return "network " + owner + ": "
+	}
+	return ""
+}
+
+// touch notes that changes to what op is about are our doing, and marks links
 // for being read again.
 func (h *Host) touch(op link.Op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	switch op.Verb {
+	case link.AddRoute, link.SetRoute, link.DelRoute:
+		h.own.touched[op.Route.Prefix] = true
+		return
+	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
+		h.spaces.touched[op.Dev], h.spaces.stale[op.Dev] = true, true
+		return
+	default:
+	}
 	for _, name := range []string{op.Dev, op.Port} {
 		if name == "" {
 			continue
 		}
 		h.touched[name] = true
 		if e := h.names[name]; e != nil {
-			h.mark(e.index, op.Verb == link.AddRoute || op.Verb == link.DelRoute)
+			h.mark(e.index)
 		}
 	}
 }
@@ -74,16 +103,25 @@ func (h *Host) touch(op link.Op) {
 // one carries out a single operation.
 func (h *Host) one(op link.Op) error {
 	switch op.Verb {
+	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
+		return h.namespace(op)
 	case link.AddLink:
 		return h.addLink(op)
 	case link.SetSysctl:
 		return h.setSysctl(op.Sysctl)
 	case link.MarkPort, link.AddPort, link.SetPortUp, link.ReleasePort, link.UnmarkPort:
 		return h.port(op)
-	case link.DelLink:
+	case link.AddRoute, link.SetRoute, link.DelRoute:
+		return h.route(op)
+	case link.DelLink, link.DelIdle:
 		return h.delLink(op)
-	case link.SetAlias, link.SetMAC, link.SetMTU, link.SetUp, link.AddAddr, link.DelAddr, link.AddRoute, link.DelRoute:
+	default:
+		return h.change(op)
 	}
+}
+
+// change carries out an operation that changes a link of ours.
+func (h *Host) change(op link.Op) error {
 	dev, err := h.find(op.Dev)
 	if err != nil {
 		return err
@@ -91,7 +129,7 @@ func (h *Host) one(op link.Op) error {
 	if !dev.ours() {
 		return &TakenError{Name: op.Dev}
 	}
-	l := &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: dev.index, Name: dev.name}}
+	l := generic(dev)
 	switch op.Verb {
 	case link.SetAlias:
 		return h.ops.LinkSetAlias(l, link.AliasPrefix+op.Owner)
@@ -109,13 +147,20 @@ func (h *Host) one(op link.Op) error {
 		return ignore(h.ops.AddrAdd(l, address(op.Prefix)), unix.EEXIST)
 	case link.DelAddr:
 		return ignore(h.ops.AddrDel(l, address(op.Prefix)), unix.EADDRNOTAVAIL)
-	case link.AddRoute:
-		return h.ops.RouteAdd(onLink(dev.index, op.Prefix))
-	case link.DelRoute:
-		return ignore(h.ops.RouteDel(onLink(dev.index, op.Prefix)), unix.ESRCH)
-	case link.AddLink, link.SetSysctl, link.MarkPort, link.AddPort, link.SetPortUp, link.ReleasePort, link.UnmarkPort, link.DelLink:
+	case link.SetMaster, link.DelMaster, link.SetPort:
+		return h.bridgePort(op, l)
+	case link.SetPeer:
+		return h.setPeer(op)
+	case link.SetRate, link.DelRate, link.AddRedirect, link.DelRedirect:
+		return h.limit(op, dev)
+	default:
+		return fmt.Errorf("unknown operation %s", op)
 	}
-	return fmt.Errorf("unknown operation %s", op)
+}
+
+// generic is a link as the netlink package has it.
+func generic(e *entry) vnl.Link {
+	return &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: e.index, Name: e.name}}
 }
 
 // find returns the link called name as the kernel has it now.
@@ -130,7 +175,7 @@ func (h *Host) find(name string) (*entry, error) {
 
 // named reads the link called name.
 func (h *Host) named(name string) (*entry, error) {
-	e, err := h.complete(h.read.named(name))
+	e, err := h.read.named(name)
 	if err != nil {
 		return nil, err
 	}
@@ -158,13 +203,31 @@ func (h *Host) addLink(op link.Op) error {
 		}
 		attrs.HardwareAddr = mac
 	}
-	if op.Kind != link.Bridge {
-		return fmt.Errorf("unknown kind of link %q", op.Kind)
+	var err error
+	switch op.Kind {
+	case link.Bridge:
+		err = h.ops.LinkAdd(&vnl.Bridge{LinkAttrs: attrs})
+	case link.IFB:
+		err = supported(h.ops.LinkAdd(&vnl.Ifb{LinkAttrs: attrs}), "IFB interfaces (CONFIG_IFB)")
+	case link.Veth:
+		err = h.addVeth(attrs, op.Peer)
+	case link.Tap:
+		err = h.addTap(attrs, op.Tun)
+	default:
+		err = fmt.Errorf("unknown kind of link %q", op.Kind)
 	}
-	if err := h.ops.LinkAdd(&vnl.Bridge{LinkAttrs: attrs}); err != nil {
+	if err != nil {
 		return err
 	}
-	_, err := h.again(op.Dev)
+	_, err = h.again(op.Dev)
+	return err
+}
+
+// supported explains an error that means that the kernel lacks something.
+func supported(err error, what string) error {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("the kernel of this host has no %s: %w", what, err)
+	}
 	return err
 }
 
@@ -197,7 +260,10 @@ func (h *Host) delLink(op link.Op) error {
 	if !dev.ours() {
 		return &TakenError{Name: op.Dev}
 	}
-	return ignore(h.ops.LinkDel(&vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: dev.index, Name: dev.name}}), unix.ENODEV)
+	if op.Verb == link.DelIdle && dev.tun.Open {
+		return fmt.Errorf("tap %s is open: its user, group and queues can only change while nothing has it open", op.Dev)
+	}
+	return ignore(h.ops.LinkDel(generic(dev)), unix.ENODEV)
 }
 
 // address is p as the netlink package has it. IPv6 addresses are usable at
@@ -208,15 +274,6 @@ func address(p netip.Prefix) *vnl.Addr {
 		a.Flags = unix.IFA_F_NODAD
 	}
 	return a
-}
-
-// onLink is a route to p through a link.
-func onLink(index int, p netip.Prefix) *vnl.Route {
-	r := &vnl.Route{LinkIndex: index, Dst: ipNet(p), Protocol: link.Protocol, Table: unix.RT_TABLE_MAIN}
-	if p.Addr().Is4() {
-		r.Scope = vnl.SCOPE_LINK
-	}
-	return r
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

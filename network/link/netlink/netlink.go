@@ -23,6 +23,7 @@ import (
 	"time"
 
 	nl "github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"netctl/network/link"
@@ -50,11 +51,15 @@ type Host struct {
 	mu      sync.Mutex // guards what follows
 	links   map[int]*entry
 	names   map[string]*entry
-	stale   map[int]bool                 // links to read again; true with their routes
+	stale   map[int]bool                 // links to read again
 	lost    bool                         // read everything again
 	touched map[string]bool              // links that we are changing: no news
 	sysctls map[string]map[string]string // by interface, empty for the host, and key
 	routes  foreignRoutes
+	own     ownRoutes
+	spaces  spaces
+	rates   map[int]rates         // of links whose limits were asked for, by index
+	news    bool                  // something of that kind has changed, and not by us
 	buf     []byte                // for notifications
 	seen    map[string]*link.Seen // nil when links changed since it was made
 	ours    int                   // how many of the links are
@@ -73,6 +78,7 @@ func New(log *slog.Logger) (*Host, error) {
 		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
 		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
 		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: map[string]match{},
+		own: newOwnRoutes(), spaces: newSpaces(), rates: map[int]rates{},
 		buf: make([]byte, 1<<16),
 	}
 	if h.read, err = newReader(); err != nil {
@@ -84,6 +90,9 @@ func New(log *slog.Logger) (*Host, error) {
 		ops.Close()
 		return nil, fmt.Errorf("netlink: subscribe: %w", err)
 	}
+	if err := h.spaces.openNames(); err != nil {
+		return nil, errors.Join(fmt.Errorf("netlink: %w", err), h.sub.Close())
+	}
 	return h, nil
 }
 
@@ -91,7 +100,7 @@ func New(log *slog.Logger) (*Host, error) {
 func (h *Host) Close() error {
 	h.ops.Close()
 	h.read.close()
-	return h.sub.Close()
+	return errors.Join(h.sub.Close(), h.spaces.watch.Close())
 }
 
 // Changed receives a value when something has changed that an Apply or an
@@ -109,9 +118,10 @@ func (h *Host) poke() {
 func (h *Host) Resync() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.lost, h.routes.stale = true, true
+	h.lost, h.routes.stale, h.own.lost, h.spaces.lost = true, true, true, true
 	clear(h.sysctls)
 	clear(h.matches)
+	clear(h.rates)
 }
 
 // rounds is how often an Apply looks again at what its changes have led to.
@@ -181,43 +191,6 @@ func takesDown(ops []link.Op) bool {
 	return false
 }
 
-// refuse splits want into what may be realised, and the error about links
-// whose names are taken by interfaces that are not ours.
-func (h *Host) refuse(want link.State) (link.State, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var errs []error
-	for i, w := range want.Links {
-		e := h.names[w.Name]
-		if e != nil && !e.ours() {
-			if errs == nil {
-				ours := make([]*link.Link, i, len(want.Links))
-				copy(ours, want.Links)
-				want.Links, errs = append(ours, want.Links[i:]...), []error{}
-			}
-			errs = append(errs, fmt.Errorf("network %s: %w", w.Owner, &TakenError{Name: w.Name}))
-		}
-	}
-	if errs == nil {
-		return want, nil
-	}
-	kept := want.Links[:0]
-	for _, w := range want.Links {
-		if e := h.names[w.Name]; e == nil || e.ours() {
-			kept = append(kept, w)
-		}
-	}
-	want.Links = kept
-	return want, errors.Join(errs...)
-}
-
-// A TakenError reports a wanted link whose name another interface has.
-type TakenError struct{ Name string }
-
-func (e *TakenError) Error() string {
-	return fmt.Sprintf("interface %s exists and is not ours", e.Name)
-}
-
 // settle takes in what an Apply has led to, which is no news to anybody.
 func (h *Host) settle() {
 	h.mu.Lock()
@@ -225,7 +198,14 @@ func (h *Host) settle() {
 	if changed, err := h.refresh(); changed || err != nil {
 		h.poke()
 	}
+	h.untouch()
+}
+
+// untouch takes what changes from now on for others' doing.
+func (h *Host) untouch() {
 	clear(h.touched)
+	clear(h.own.touched)
+	clear(h.spaces.touched)
 }
 
 // period is how often Watch looks at settings.
@@ -234,6 +214,14 @@ const period = time.Second
 // Watch takes in notifications, and looks at settings once a second, until
 // ctx is done. It returns nil then.
 func (h *Host) Watch(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.watchNames(ctx) })
+	g.Go(func() error { return h.watchKernel(ctx) })
+	return g.Wait()
+}
+
+// watchKernel is the part of Watch that is about notifications and settings.
+func (h *Host) watchKernel(ctx context.Context) error {
 	conn, err := h.sub.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
@@ -281,13 +269,18 @@ func (h *Host) look(settings bool) {
 	}
 }
 
-// ownDoing reports whether all that is to be read again are links that an
-// Apply is changing: it reads them itself when it is done with them.
+// ownDoing reports whether all that is to be read again is what an Apply is
+// changing: it reads that itself when it is done with it.
 func (h *Host) ownDoing() bool {
 	for index := range h.stale {
 		if e := h.links[index]; e == nil || !h.touched[e.name] {
 			return false
 		}
 	}
-	return !h.lost
+	for name := range h.spaces.stale {
+		if !h.spaces.touched[name] {
+			return false
+		}
+	}
+	return !h.lost && !h.own.news && !h.own.lost && !h.spaces.lost
 }

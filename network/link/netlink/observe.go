@@ -79,7 +79,7 @@ func (h *Host) see(e *entry) *link.Seen {
 	}
 	e.seen = &link.Seen{
 		Name: e.name, Alias: e.alias, Kind: e.kind, Up: e.up, Carrier: e.carrier, MAC: e.mac, MTU: e.mtu,
-		Master: master, Addrs: make([]link.Addr, len(e.addrs)),
+		Master: master, Blocked: e.bridged && e.blocked, Addrs: make([]link.Addr, len(e.addrs)),
 	}
 	for i, a := range e.addrs {
 		e.seen.Addrs[i] = a.Addr

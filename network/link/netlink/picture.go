@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"netctl/network/link"
 )
 
@@ -27,9 +25,24 @@ type entry struct {
 	marks         []string // alternative names that are port marks
 	conf          uint64   // digest of its settings, when it is ours
 	addrs         []addr
-	routes        []netip.Prefix // with our protocol, sorted
+	qdisc         string // the kind of its queueing discipline
+
+	bridged, blocked, isolated, hairpin bool // as a port of a bridge
+
+	tun       link.Tun // of a tap
+	peerIndex int      // of the other end of a veth
+	nsid      int      // of the namespace where that is, -1 for this one
+	peer      peer     // that end, when the veth is ours
 
 	seen *link.Seen // what Observe makes of it; nil until it has
+}
+
+// A peer is the other end of a veth; the zero peer is one that could not be
+// looked at.
+type peer struct {
+	name, mac string
+	mtu       int
+	group     uint32
 }
 
 // An addr is an address on a link.
@@ -47,8 +60,12 @@ func (e *entry) equal(o *entry) bool {
 	return e != nil && o != nil && e.index == o.index && e.master == o.master && e.name == o.name &&
 		e.alias == o.alias && e.group == o.group && e.kind == o.kind && e.up == o.up &&
 		e.carrier == o.carrier && e.conf == o.conf && e.mac == o.mac && e.mtu == o.mtu && slices.Equal(e.marks, o.marks) &&
-		slices.Equal(e.addrs, o.addrs) && slices.Equal(e.routes, o.routes)
+		slices.Equal(e.addrs, o.addrs) && e.qdisc == o.qdisc && e.port() == o.port() && e.tun == o.tun &&
+		e.peerIndex == o.peerIndex && e.nsid == o.nsid && e.peer == o.peer
 }
+
+// port is how e is a port of a bridge.
+func (e *entry) port() [4]bool { return [4]bool{e.bridged, e.blocked, e.isolated, e.hairpin} }
 
 // many is from how many stale links on everything is read at once.
 const many = 64
@@ -59,6 +76,22 @@ func (h *Host) refresh() (changed bool, err error) {
 	if changed, err = h.drain(); err != nil {
 		return false, err
 	}
+	more, err := h.readLinks()
+	changed = changed || more
+	if err != nil {
+		return changed, err
+	}
+	more, err = h.readSpaces()
+	changed = changed || more
+	if err != nil {
+		return changed, err
+	}
+	more, err = h.readOwn()
+	return changed || more, err
+}
+
+// readLinks reads the links again that have changed, or all.
+func (h *Host) readLinks() (changed bool, err error) {
 	if h.lost || len(h.stale) > many {
 		all, err := h.read.links()
 		if err != nil {
@@ -71,6 +104,11 @@ func (h *Host) refresh() (changed bool, err error) {
 			}
 		}
 		for index, e := range all {
+			if old := h.links[index]; !h.lost && old != nil && !h.stale[index] {
+				e.peer = old.peer
+			} else {
+				h.read.peer(e)
+			}
 			changed = h.set(index, e) || changed
 		}
 		h.lost = false
@@ -78,7 +116,7 @@ func (h *Host) refresh() (changed bool, err error) {
 		return changed, nil
 	}
 	for index := range h.stale {
-		e, err := h.complete(h.read.link(index))
+		e, err := h.read.link(index)
 		if err != nil {
 			return changed, fmt.Errorf("read link %d: %w", index, err)
 		}
@@ -86,22 +124,6 @@ func (h *Host) refresh() (changed bool, err error) {
 		delete(h.stale, index)
 	}
 	return changed, nil
-}
-
-// complete reads the routes of a link that has been read. The kernel goes
-// through all routes of the host for that, so it is asked only about a link
-// that had some, or that a notification about a route named.
-func (h *Host) complete(e *entry, err error) (*entry, error) {
-	if e == nil || err != nil {
-		return nil, err
-	}
-	if old := h.links[e.index]; h.stale[e.index] || old != nil && len(old.routes) > 0 {
-		err = h.read.ownRoutes(e.index, map[int]*entry{e.index: e})
-	}
-	if errors.Is(err, unix.ENODEV) { // it has gone meanwhile
-		return nil, nil
-	}
-	return e, err
 }
 
 // set replaces one link of the picture, and reports whether that is news.
@@ -113,6 +135,12 @@ func (h *Host) set(index int, e *entry) (changed bool) {
 	h.seen = nil
 	if old != nil && h.names[old.name] == old {
 		delete(h.names, old.name)
+	}
+	if old != nil && e != nil && old.name != e.name {
+		h.own.lost = true // hops are kept by name
+	}
+	if old != nil && (e == nil || !e.up) {
+		h.noteDown(index, false) // the notification that tells it may come later
 	}
 	h.forget(old, e)
 	h.count(index, old, e)
@@ -131,6 +159,7 @@ func (h *Host) forget(old, e *entry) {
 		if l != nil {
 			delete(h.sysctls, l.name)
 			delete(h.matches, l.name)
+			delete(h.rates, l.index)
 		}
 	}
 	if old != nil && e != nil && old.conf != e.conf {
@@ -169,11 +198,13 @@ type match struct {
 	want  *link.Link
 }
 
-// load is Load. Links of which it is known that they are as they should be are
-// those of want themselves, which saves the comparison; of the others it
-// returns what it has found. With applying it is an Apply that asks: all that
-// it has done is in the picture then, and what comes after is others' doing.
+// load is Load. Links and routes of which it is known that they are as they
+// should be are those of want themselves, which saves the comparison; of the
+// others it returns what it has found. With applying it is an Apply that asks:
+// all that it has done is in the picture then, and what comes after is others'
+// doing.
 func (h *Host) load(want link.State, applying bool) (s link.State, found []match, err error) {
+	want = link.Complete(want)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if changed, err := h.refresh(); err != nil {
@@ -182,8 +213,11 @@ func (h *Host) load(want link.State, applying bool) (s link.State, found []match
 		h.poke()
 	}
 	if applying {
-		clear(h.touched)
+		h.untouch()
 	}
+	h.spaces.wanted = want.Namespaces
+	s.Namespaces = h.spaces.ours()
+	s.Routes = h.own.match(want.Routes)
 	ports := map[int][]string{}
 	for _, e := range h.marked {
 		if m := h.links[e.master]; m != nil && m.ours() && e.up {
@@ -204,8 +238,7 @@ func (h *Host) load(want link.State, applying bool) (s link.State, found []match
 			s.Links = append(s.Links, w)
 			continue
 		}
-		l := e.link(ports[e.index])
-		l.Sysctls, err = h.settings(w.Sysctls)
+		l, err := h.link(e, w, ports[e.index])
 		s.Links, errs = append(s.Links, l), append(errs, err)
 		found = append(found, match{e, w})
 	}
@@ -224,7 +257,7 @@ func (h *Host) others(want link.State, ports map[int][]string) []*link.Link {
 		if !e.ours() {
 			continue
 		}
-		l := e.link(ports[e.index])
+		l := h.bare(e, ports[e.index])
 		if _, wanted := slices.BinarySearchFunc(want.Links, l, compareLink); !wanted {
 			out = append(out, l)
 		}
@@ -246,16 +279,34 @@ func (h *Host) keep(found []match) {
 	}
 }
 
-// link returns the link of ours that e is, without settings.
-func (e *entry) link(ports []string) *link.Link {
+// link returns the link of ours that e is, as far as w asks for it.
+func (h *Host) link(e *entry, w *link.Link, ports []string) (*link.Link, error) {
+	l := h.bare(e, ports)
+	if w.Peer != nil && e.kind == link.Veth {
+		l.Peer = h.peer(e, w.Peer)
+	}
+	var err, lerr error
+	l.Limits, lerr = h.limits(e, w)
+	l.Sysctls, err = h.settings(w.Sysctls)
+	return l, errors.Join(err, lerr)
+}
+
+// bare returns the link of ours that e is, without what has to be asked for.
+func (h *Host) bare(e *entry, ports []string) *link.Link {
 	l := &link.Link{
 		Name: e.name, Kind: e.kind, Owner: strings.TrimPrefix(e.alias, link.AliasPrefix),
-		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports, Routes: e.routes,
+		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports,
 	}
 	for _, a := range e.addrs {
 		if a.global {
 			l.Addrs = append(l.Addrs, a.Prefix)
 		}
+	}
+	if e.kind == link.Tap {
+		l.Tap = &e.tun
+	}
+	if m := h.links[e.master]; m != nil && e.kind != link.Bridge {
+		l.Port = &link.Port{Bridge: m.name, Isolated: e.isolated, Hairpin: e.hairpin}
 	}
 	slices.Sort(l.Ports)
 	slices.SortFunc(l.Addrs, netip.Prefix.Compare)

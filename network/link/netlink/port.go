@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	vnl "github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"netctl/network/link"
@@ -17,7 +18,7 @@ func (h *Host) port(op link.Op) error {
 	if err != nil {
 		return err
 	}
-	l := &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: p.index, Name: p.name}}
+	l := generic(p)
 	switch op.Verb {
 	case link.MarkPort:
 		if err := h.free(p); err != nil {
@@ -53,10 +54,9 @@ func (h *Host) port(op link.Op) error {
 			}
 		}
 		return nil
-	case link.AddLink, link.SetAlias, link.SetMAC, link.SetMTU, link.SetSysctl, link.SetUp,
-		link.AddAddr, link.DelAddr, link.AddRoute, link.DelRoute, link.DelLink:
+	default:
+		return fmt.Errorf("unknown operation %s", op)
 	}
-	return fmt.Errorf("unknown operation %s", op)
 }
 
 // free reports why p cannot become a port: the host must not lose an
@@ -84,4 +84,37 @@ func (h *Host) mastered(p *entry) bool {
 	defer h.mu.Unlock()
 	m := h.links[p.master]
 	return m != nil && m.ours()
+}
+
+// bridgePort makes a link of ours a port of a bridge, or no port any more, or
+// has the bridge treat it as op says.
+func (h *Host) bridgePort(op link.Op, l vnl.Link) error {
+	switch op.Verb {
+	case link.DelMaster:
+		return h.ops.LinkSetNoMaster(l)
+	case link.SetMaster:
+		bridge, err := h.find(op.Port)
+		if err != nil {
+			return fmt.Errorf("bridge %s: %w", op.Port, err)
+		}
+		return h.ops.LinkSetMasterByIndex(l, bridge.index)
+	default:
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	msg.Index = int32(l.Attrs().Index)
+	req.AddData(msg)
+	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	info.AddRtAttr(portIsolated, flag(op.Isolated))
+	info.AddRtAttr(portHairpin, flag(op.Hairpin))
+	req.AddData(info)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+func flag(on bool) []byte {
+	if on {
+		return []byte{1}
+	}
+	return []byte{0}
 }

@@ -4,12 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/fnv"
-	"iter"
 	"net/netip"
 	"slices"
-	"strings"
 
-	vnl "github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -64,7 +61,7 @@ func (r *reader) ask(proto, flags int, kind uint16, reset func(), each func([]by
 	return err
 }
 
-// links reads all links with their addresses and our routes.
+// links reads all links with their addresses.
 func (r *reader) links() (map[int]*entry, error) {
 	all := map[int]*entry{}
 	var perr error
@@ -78,13 +75,10 @@ func (r *reader) links() (map[int]*entry, error) {
 	if err = errors.Join(err, perr); err != nil {
 		return nil, err
 	}
-	if err := r.addrs(0, all); err != nil {
-		return nil, err
-	}
-	return all, r.ownRoutes(0, all)
+	return all, r.addrs(0, all)
 }
 
-// link reads one link without its routes, or nil when there is none.
+// link reads one link, or nil when there is none.
 func (r *reader) link(index int) (*entry, error) {
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	msg.Index = int32(index)
@@ -115,8 +109,45 @@ func (r *reader) one(data ...nl.NetlinkRequestData) (*entry, error) {
 		}
 		return nil, err
 	}
+	r.peer(e)
 	return e, nil
 }
+
+// peer looks at the other end of a veth of ours, without entering the
+// namespace where it is.
+func (r *reader) peer(e *entry) {
+	if e.kind != link.Veth || !e.ours() || e.peerIndex == 0 {
+		return
+	}
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(e.peerIndex)
+	data := []nl.NetlinkRequestData{msg, noStats()}
+	if e.nsid >= 0 {
+		data = append(data, nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(e.nsid))))
+	}
+	// An end that cannot be looked at, as it is on its way elsewhere, stays
+	// the zero peer.
+	_ = r.ask(unix.RTM_GETLINK, unix.NLM_F_ACK, unix.RTM_NEWLINK, func() {}, func(b []byte) {
+		if p, err := parseLink(b); err == nil {
+			e.peer = peer{p.name, p.mac, p.mtu, p.group}
+		}
+	}, data...)
+}
+
+// alias reads the alias of the loopback interface of another namespace.
+func (r *reader) alias(nsid int) (alias string, err error) {
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = loopback
+	err = r.ask(unix.RTM_GETLINK, unix.NLM_F_ACK, unix.RTM_NEWLINK, func() {}, func(b []byte) {
+		if e, err := parseLink(b); err == nil {
+			alias = e.alias
+		}
+	}, msg, noStats(), nl.NewRtAttr(unix.IFLA_TARGET_NETNSID, nl.Uint32Attr(uint32(nsid))))
+	return alias, err
+}
+
+// loopback is the index of the loopback interface of every namespace.
+const loopback = 1
 
 // noStats asks for links without their counters.
 func noStats() *nl.RtAttr {
@@ -137,30 +168,6 @@ func (r *reader) addrs(index int, into map[int]*entry) error {
 			into[index].addrs = append(into[index].addrs, a)
 		}
 	}, msg)
-}
-
-// ownRoutes reads the routes with our protocol on one link, or on all when
-// index is 0.
-func (r *reader) ownRoutes(index int, into map[int]*entry) error {
-	data := []nl.NetlinkRequestData{&nl.RtMsg{RtMsg: unix.RtMsg{Table: unix.RT_TABLE_MAIN, Protocol: link.Protocol}}}
-	if index != 0 {
-		data = append(data, nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index))))
-	}
-	err := r.ask(unix.RTM_GETROUTE, unix.NLM_F_DUMP, unix.RTM_NEWROUTE, func() {
-		for _, e := range into {
-			e.routes = nil
-		}
-	}, func(b []byte) {
-		rt, ok := parseRoute(b)
-		if e := into[rt.oif]; ok && e != nil && rt.table == unix.RT_TABLE_MAIN && rt.protocol == link.Protocol {
-			e.routes = append(e.routes, rt.dst)
-		}
-	}, data...)
-	for _, e := range into {
-		slices.SortFunc(e.routes, netip.Prefix.Compare)
-		e.routes = slices.Compact(e.routes)
-	}
-	return err
 }
 
 // foreign reads the destinations in the main table, other than default and
@@ -209,81 +216,6 @@ func settingsOf(b []byte) (index int, digest uint64) {
 		}
 	}
 	return int(int32(binary.NativeEndian.Uint32(b[4:8]))), sum.Sum64()
-}
-
-// attrs iterates over attributes by type.
-func attrs(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-			if n < unix.SizeofRtAttr || n > len(b) || !yield(kind&^unix.NLA_F_NESTED, b[unix.SizeofRtAttr:n]) {
-				return
-			}
-			b = b[min(len(b), (n+3)&^3):]
-		}
-	}
-}
-
-func parseLink(b []byte) (*entry, error) {
-	l, err := vnl.LinkDeserialize(nil, b)
-	if err != nil {
-		return nil, err
-	}
-	a := l.Attrs()
-	e := &entry{
-		index: a.Index, name: a.Name, alias: a.Alias, group: a.Group, master: a.MasterIndex,
-		up: a.RawFlags&unix.IFF_UP != 0, carrier: a.RawFlags&unix.IFF_LOWER_UP != 0,
-		mac: a.HardwareAddr.String(), mtu: a.MTU,
-	}
-	if k := l.Type(); k != "device" {
-		e.kind = link.Kind(k)
-	}
-	if e.ours() {
-		_, e.conf = settingsOf(b)
-	}
-	for _, n := range a.AltNames {
-		if strings.HasPrefix(n, link.PortMark) {
-			e.marks = append(e.marks, n)
-		}
-	}
-	return e, nil
-}
-
-// parseAddr returns the address that a message describes, and whose it is.
-func parseAddr(b []byte) (index int, a addr, ok bool) {
-	if len(b) < unix.SizeofIfAddrmsg {
-		return 0, addr{}, false
-	}
-	family, bits, scope := b[0], int(b[1]), b[3]
-	flags := uint32(b[2])
-	var local, address netip.Addr
-	attrs, err := nl.ParseRouteAttr(b[unix.SizeofIfAddrmsg:])
-	if err != nil {
-		return 0, addr{}, false
-	}
-	for _, at := range attrs {
-		switch at.Attr.Type {
-		case unix.IFA_LOCAL:
-			local, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_ADDRESS:
-			address, _ = netip.AddrFromSlice(at.Value)
-		case unix.IFA_FLAGS:
-			flags = binary.NativeEndian.Uint32(at.Value)
-		}
-	}
-	switch {
-	case !local.IsValid():
-		local = address
-	case address.IsValid() && address != local: // point to point
-		bits = local.BitLen()
-	}
-	a = addr{global: scope == unix.RT_SCOPE_UNIVERSE}
-	a.Prefix = netip.PrefixFrom(local, bits)
-	a.Dynamic = flags&unix.IFA_F_PERMANENT == 0
-	a.Unusable = flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DEPRECATED|unix.IFA_F_DADFAILED) != 0
-	// IPv4 uses the same bit for secondary addresses.
-	a.Temporary = family == unix.AF_INET6 && flags&unix.IFA_F_TEMPORARY != 0
-	return int(binary.NativeEndian.Uint32(b[4:8])), a, a.IsValid()
 }
 
 // A route is what we look at in one.

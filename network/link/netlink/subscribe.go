@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"netctl/network/link"
 )
 
 // queue is the size of the queue of notifications, in bytes. Beyond it the
@@ -17,7 +15,7 @@ import (
 const queue = 8 << 20
 
 // subscribe returns a socket that receives the notifications about links,
-// addresses and routes.
+// addresses, routes and queueing disciplines.
 func subscribe() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -29,7 +27,7 @@ func subscribe() (*os.File, error) {
 	groups := uint32(0)
 	for _, g := range []int{
 		unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_TC,
 	} {
 		groups |= 1 << (g - 1)
 	}
@@ -41,14 +39,18 @@ func subscribe() (*os.File, error) {
 }
 
 // drain empties the queue of notifications and marks what they are about as
-// stale. It reports whether foreign routes are that were not before.
+// stale. It reports whether foreign routes are that were not before, or
+// something has changed that is read only when it is asked for.
 func (h *Host) drain() (changed bool, err error) {
 	fresh := !h.routes.stale
 	if err := h.receive(); err != nil {
 		h.lost = true
 		return false, fmt.Errorf("netlink: %w", err)
 	}
-	return fresh && h.routes.stale, nil
+	h.noteNames()
+	changed = fresh && h.routes.stale || h.news
+	h.news = false
+	return changed, nil
 }
 
 // receive takes in all notifications that are in the queue.
@@ -67,7 +69,7 @@ func (h *Host) receive() error {
 			case errors.Is(err, unix.EAGAIN):
 				return
 			case errors.Is(err, unix.ENOBUFS):
-				h.lost, h.routes.stale = true, true
+				h.lost, h.routes.stale, h.own.lost = true, true, true
 				continue
 			case err != nil:
 				rerr = os.NewSyscallError("recvfrom", err)
@@ -82,50 +84,43 @@ func (h *Host) receive() error {
 	return errors.Join(err, rerr)
 }
 
-// mark has a link read again, with its routes if need be.
-func (h *Host) mark(index int, routes bool) { h.stale[index] = h.stale[index] || routes }
+// mark has a link read again.
+func (h *Host) mark(index int) { h.stale[index] = true }
 
 // note marks as stale what a datagram of notifications is about.
 func (h *Host) note(b []byte) {
 	msgs, err := syscall.ParseNetlinkMessage(b)
 	if err != nil {
-		h.lost, h.routes.stale = true, true
+		h.lost, h.routes.stale, h.own.lost = true, true, true
 		return
 	}
 	for _, m := range msgs {
-		switch m.Header.Type {
+		switch kind := m.Header.Type; kind {
 		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
-			// Bridges tell about their ports under the same type; the
-			// ports tell for themselves.
-			if len(m.Data) >= unix.SizeofIfInfomsg && m.Data[0] == unix.AF_UNSPEC {
-				h.mark(int(int32(binary.NativeEndian.Uint32(m.Data[4:8]))), false)
-			}
+			h.noteLink(kind, m.Data)
 		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
-			if len(m.Data) >= unix.SizeofIfAddrmsg {
-				h.mark(int(binary.NativeEndian.Uint32(m.Data[4:8])), false)
+			if index, a, ok := parseAddr(m.Data); ok {
+				h.mark(index)
+				h.noteAddr(index, a.Prefix, kind == unix.RTM_DELADDR)
 			}
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-			h.noteRoute(m.Data)
+			h.noteRoute(kind, m.Header.Flags, m.Data)
+		case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+			h.noteQueue(m.Data)
 		}
 	}
 }
 
-// noteRoute marks what a notification about a route is about: one of our own
-// routes belongs to its link, and others count when they are in the main
-// table.
-func (h *Host) noteRoute(b []byte) {
-	if len(b) < unix.SizeofRtMsg {
+// noteLink marks a link as stale. A bridge tells about the state of its ports
+// under the same type, with a family of its own, and that a port is gone as if
+// the link were.
+func (h *Host) noteLink(kind uint16, b []byte) {
+	if len(b) < unix.SizeofIfInfomsg {
 		return
 	}
-	switch table, protocol := b[4], b[5]; {
-	case table != unix.RT_TABLE_MAIN || protocol == unix.RTPROT_KERNEL || protocol == unix.RTPROT_REDIRECT:
-	case protocol == link.Protocol:
-		for kind, value := range attrs(b[unix.SizeofRtMsg:]) {
-			if kind == unix.RTA_OIF && len(value) == 4 {
-				h.mark(int(binary.NativeEndian.Uint32(value)), true)
-			}
-		}
-	default:
-		h.routes.stale = true
+	index, flags := int(int32(binary.NativeEndian.Uint32(b[4:]))), binary.NativeEndian.Uint32(b[8:])
+	h.mark(index)
+	if b[0] == unix.AF_UNSPEC && (kind == unix.RTM_DELLINK || flags&unix.IFF_UP == 0) {
+		h.noteDown(index, false)
 	}
 }

@@ -101,7 +101,7 @@ func (h *Host) checkSettings() (changed bool, err error) {
 	}
 	for index, e := range h.links {
 		if conf, ok := now[index]; ok && e.ours() && e.conf != conf {
-			h.mark(index, false)
+			h.mark(index)
 		}
 	}
 	return changed, nil
