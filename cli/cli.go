@@ -73,7 +73,7 @@ It talks to the daemon netctld through a unix socket in the daemon's directory,
 or over HTTPS to one on another host that "netctl remote add" has made known.
 The exit status is 0 on success, 1 when something failed, 2 when the command
 line is wrong and 3 when the daemon cannot be reached.`,
-		a.network(), a.config(), a.bgp(), a.plan(), a.remote(), a.shutdown(), a.monitor(), a.version(), offline(a.completion()))
+		a.network(), a.instance(), a.config(), a.bgp(), a.plan(), a.remote(), a.shutdown(), a.monitor(), a.version(), offline(a.completion()))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.SetIn(a.In)
 	root.SetOut(a.Out)

@@ -175,13 +175,19 @@ func withoutComments(text []byte) []byte {
 
 // decodeYAML decodes what a user wrote of an object with a configuration, as
 // decodeFields does. A missing config is an error: it would unset everything.
-func decodeYAML(text []byte, v any) error {
+// So is a missing field of those in also.
+func decodeYAML(text []byte, v any, also ...string) error {
 	var fields map[string]any
 	if err := yaml.Unmarshal(text, &fields); err != nil {
 		return err
 	}
 	if _, ok := fields["config"]; !ok {
 		return errors.New(`the text has no "config": write "config: {}" to unset every key`)
+	}
+	for _, name := range also {
+		if _, ok := fields[name]; !ok {
+			return fmt.Errorf(`the text has no %q: write "%[1]s: {}" to remove all of them`, name)
+		}
 	}
 	return decodeFields(text, v)
 }

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -108,7 +109,12 @@ func newPlay(t *testing.T, a *txtar.Archive) *play {
 	}
 	if script, ok := p.sections["editor"]; ok {
 		p.env["EDITOR"] = filepath.Join(dir, "editor")
-		if err := os.WriteFile(p.env["EDITOR"], []byte("#!/bin/sh\ncd "+dir+"\n"+script), 0o700); err != nil {
+		// What is forked meanwhile would have the file open for writing, and it
+		// could not be executed for that long.
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(p.env["EDITOR"], []byte("#!/bin/sh\ncd "+dir+"\n"+script), 0o700)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,8 @@ import (
 // "field ne value", joined by "and" and "or" from left to right, each perhaps
 // after "not". A field is a path into the JSON of the object, as in
 // "config.ipv4.nat"; a value with spaces stands in quotes. An empty filter
-// matches everything.
+// matches everything. As LXD's, comparison is blind to case, so that "status eq
+// running" selects what is Running.
 func parseFilter(s string) (func(any) bool, error) {
 	words, err := filterWords(s)
 	if err != nil {
@@ -61,7 +62,7 @@ func matches(terms []filterTerm, v any) bool {
 	}
 	result := true
 	for _, t := range terms {
-		hit := field(doc, t.field) == t.value != t.not
+		hit := strings.EqualFold(field(doc, t.field), t.value) != t.not
 		if t.or {
 			result = result || hit
 		} else {

@@ -52,7 +52,7 @@ func (d *Daemon) startInstance(r *http.Request, name string, req api.InstanceSta
 		return reply{}, err
 	}
 	return d.runErrand(r, errand{
-		doing: "Starting instance", did: "instance-started", name: name,
+		doing: "Starting instance", then: "instance-started", name: name,
 		write:  func(tx *db.Tx) error { return d.setRunning(tx, name, netns) },
 		follow: func(ctx context.Context, rev int64) error { return d.started(ctx, name, rev) },
 	})
@@ -97,12 +97,11 @@ func (d *Daemon) started(ctx context.Context, name string, rev int64) error {
 // stopInstance stores that an instance does not run.
 func (d *Daemon) stopInstance(r *http.Request, name string) (reply, error) {
 	return d.runErrand(r, errand{
-		doing: "Stopping instance", did: "instance-stopped", name: name,
+		doing: "Stopping instance", then: "instance-stopped", name: name,
 		write: func(tx *db.Tx) error {
 			_, err := setStopped(tx, name)
 			return err
 		},
-		follow: func(ctx context.Context, rev int64) error { return d.followed(ctx, name, rev) },
 	})
 }
 
@@ -133,7 +132,7 @@ func (d *Daemon) restartInstance(r *http.Request, name string, req api.InstanceS
 		return reply{}, err
 	}
 	return d.runErrand(r, errand{
-		doing: "Restarting instance", did: "instance-restarted", name: name,
+		doing: "Restarting instance", then: "instance-restarted", name: name,
 		write: func(tx *db.Tx) error {
 			was, err := setStopped(tx, name)
 			if netns == (storedNetns{}) {

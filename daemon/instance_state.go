@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -112,4 +113,10 @@ func (w *instanceView) leasesOf(name, mac string) []netip.Addr {
 		}
 	}
 	return w.leases[name+" "+strings.ToLower(mac)]
+}
+
+// getInstanceSnapshots is GET /1.0/instances/{name}/snapshots.
+func (d *Daemon) getInstanceSnapshots(r *http.Request) (reply, error) {
+	_, _, rev, err := d.findInstance(r)
+	return reply{revision: rev, metadata: []string{}}, err
 }

@@ -16,15 +16,15 @@ import (
 // it, which an operation waits for.
 type errand struct {
 	doing string // as in "Creating instance"
-	did   string // as in "instance-created"
+	did   string // the event of the write, as in "instance-created"; empty for none
 	name  string // of the instance
 	write func(*db.Tx) error
 	about map[string]any // more about the event
 
-	// follow waits until the host has followed the write; the event is told
-	// when it is over, and not at all when it fails. With nil it is told at
-	// once, and the operation ends when the host has followed.
+	// follow waits until the host has followed the write; nil for what does so
+	// for most. When it went well, the event in then is told, if there is one.
 	follow func(ctx context.Context, rev int64) error
+	then   string
 }
 
 // runErrand writes, and answers with an operation that goes on. With ?dry-run=1 it
@@ -37,18 +37,21 @@ func (d *Daemon) runErrand(r *http.Request, e errand) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	event := api.EventLifecycleBody{Action: e.did, Source: instanceURL(e.name), Context: e.about, Requestor: requestor(r)}
-	follow := e.follow
-	if follow == nil {
-		d.hub.send(api.EventLifecycle, event)
-		follow = func(ctx context.Context, rev int64) error { return d.followed(ctx, e.name, rev) }
+	tell := func(action string) {
+		if action != "" {
+			d.hub.send(api.EventLifecycle, api.EventLifecycleBody{Action: action, Source: instanceURL(e.name), Context: e.about, Requestor: requestor(r)})
+		}
+	}
+	tell(e.did)
+	if e.follow == nil {
+		e.follow = func(ctx context.Context, rev int64) error { return d.followed(ctx, e.name, rev) }
 	}
 	op := d.operations.begin(r.Context(), api.Operation{
 		Description: e.doing, Resources: map[string][]string{"instances": {instanceURL(e.name)}},
 	}, func(ctx context.Context) error {
-		err := follow(ctx, int64(rev))
-		if err == nil && e.follow != nil {
-			d.hub.send(api.EventLifecycle, event)
+		err := e.follow(ctx, int64(rev))
+		if err == nil {
+			tell(e.then)
 		}
 		return err
 	})
@@ -78,6 +81,7 @@ func (d *Daemon) postInstances(r *http.Request) (reply, error) {
 			return reply{}, err
 		}
 		v.Running, v.Netns, v.LastUsedAt = true, netns, v.CreatedAt
+		e.follow, e.then = func(ctx context.Context, rev int64) error { return d.started(ctx, req.Name, rev) }, "instance-started"
 	}
 	if err := d.lookForNames(r, req.Devices); err != nil {
 		return reply{}, err

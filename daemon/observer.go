@@ -50,6 +50,7 @@ var (
 	obsBuild      = metric{"build_info", gauge, []string{"version", "commit"}, "Version of the daemon; always 1."}
 	obsReady      = metric{"ready", gauge, nil, "1 once the host has been brought up to date after the start and sessions have begun."}
 	obsNetworks   = metric{"networks", gauge, []string{"status"}, "Networks by status: up, or down when the host does not have them as they should be."}
+	obsInstances  = metric{"instances", gauge, []string{"status"}, "Instances by status: running, stopped, or error when one that should run cannot."}
 	obsForwards   = metric{"forwards", gauge, nil, "Forwards of all networks."}
 	obsLeases     = metric{"leases", gauge, []string{"network", "family"}, "DHCP leases that have not expired."}
 	obsRevision   = metric{"revision", gauge, nil, "Revision of the database."}
@@ -76,7 +77,7 @@ var (
 // observed lists what an observer reads, in the order of the reference.
 func observed() []metric {
 	return []metric{
-		obsBuild, obsReady, obsNetworks, obsForwards, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
+		obsBuild, obsReady, obsNetworks, obsInstances, obsForwards, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
 		obsRunning, obsListening, obsRestart, obsHeld, obsUp, obsSince, obsFlaps, obsSent, obsReceived,
 		obsGraceful, obsLocal, obsPeer, obsDesired, obsAdvertised, obsDropped,
 	}
@@ -106,6 +107,7 @@ func (o *observer) Collect(ch chan<- prometheus.Metric) {
 		s.targets(objs, o.d.targets())
 		if snapshot, err := o.d.decoder.snapshot(objs); err == nil {
 			s.send(obsForwards, float64(len(snapshot.Forwards)))
+			s.instances(snapshot.Instances, o.d.troubles())
 		}
 	}
 	if host, err := o.d.view.host(ctx); err == nil {
@@ -168,6 +170,24 @@ func (s samples) targets(objs *db.Objects, all []reconcile.Status) {
 		s.send(obsLag, float64(max(rev-t.Applied, 0)), t.Target)
 		s.send(obsFailing, number(t.Err != nil), t.Target)
 	}
+}
+
+func (s samples) instances(all []*network.Instance, troubles []trouble) {
+	var running, stopped, errored float64
+	for _, i := range all {
+		_, bad := ofInstance(troubles, i.Name)
+		switch {
+		case !i.Running:
+			stopped++
+		case bad:
+			errored++
+		default:
+			running++
+		}
+	}
+	s.send(obsInstances, running, "running")
+	s.send(obsInstances, stopped, "stopped")
+	s.send(obsInstances, errored, "error")
 }
 
 func (s samples) host(host *network.Host) {

@@ -82,6 +82,7 @@ func (d *Daemon) routes() []route {
 		{method: del, path: "/1.0/instances/{name}", handle: d.deleteInstance, query: writeScope, begins: true, doc: "Deletes an instance that does not run."},
 		{method: get, path: "/1.0/instances/{name}/state", handle: d.getInstanceState, query: scope, out: api.InstanceState{}, doc: "What there is of an instance on the host (`InstanceState`)."},
 		{method: put, path: "/1.0/instances/{name}/state", handle: d.putInstanceState, query: writeScope, in: api.InstanceStatePut{}, begins: true, doc: "Starts, stops or restarts an instance (`InstanceStatePut`). The operation of a start ends when the NICs are in place; when that is not possible it fails, and the instance is stopped again. A stop withdraws the routes of the instance before its NICs go."},
+		{method: get, path: "/1.0/instances/{name}/snapshots", handle: d.getInstanceSnapshots, query: "recursion " + scope, out: []string{}, doc: "Always empty, for clients that ask: netctl has nothing of an instance that a snapshot could be taken of."},
 		{method: get, path: "/1.0/profiles", handle: d.getProfiles, query: "recursion " + scope, out: []api.Profile{}, doc: "The only profile, `default`, which is empty, for clients that ask."},
 		{method: get, path: "/1.0/profiles/{name}", handle: d.getProfile, query: scope, out: api.Profile{}, doc: "That profile (`Profile`)."},
 		{method: get, path: "/1.0/bgp", handle: d.getBGP, out: api.BGP{}, doc: "The speaker (`BGP`)."},
