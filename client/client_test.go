@@ -122,6 +122,43 @@ func TestRequests(t *testing.T) {
 			},
 			"DELETE /1.0/networks/br0/forwards/2001:db8::1 If-Match:x", `null`, int64(7),
 		},
+		"NetworkACLs": {
+			func(ctx context.Context, c *Client) (any, error) { v, err := c.NetworkACLs(ctx); return len(v), err },
+			"GET /1.0/network-acls?recursion=1", `[{"name":"web"}]`, 1,
+		},
+		"NetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) {
+				a, tag, err := c.NetworkACL(ctx, "web")
+				return a.Name + " " + tag, err
+			},
+			"GET /1.0/network-acls/web", `{"name":"web"}`, "web tag",
+		},
+		"CreateNetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.CreateNetworkACL(ctx, api.NetworkACLsPost{Name: "web", Egress: []api.NetworkACLRule{{Action: "drop", State: "logged"}}})
+			},
+			`POST /1.0/network-acls {"name":"web","description":"","config":null,"ingress":null,"egress":[{"action":"drop","state":"logged"}]}`, `null`, int64(7),
+		},
+		"UpdateNetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.UpdateNetworkACL(ctx, "web", api.NetworkACLPut{Description: "d"}, "x")
+			},
+			`PUT /1.0/network-acls/web If-Match:x {"description":"d","config":null,"ingress":null,"egress":null}`, `null`, int64(7),
+		},
+		"PatchNetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) {
+				return c.PatchNetworkACL(ctx, "web", api.NetworkACLPatch{Description: &text}, "")
+			},
+			`PATCH /1.0/network-acls/web {"description":"new"}`, `null`, int64(7),
+		},
+		"RenameNetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) { return c.RenameNetworkACL(ctx, "web", "www") },
+			`POST /1.0/network-acls/web {"name":"www"}`, `null`, int64(7),
+		},
+		"DeleteNetworkACL": {
+			func(ctx context.Context, c *Client) (any, error) { return c.DeleteNetworkACL(ctx, "web", "x") },
+			"DELETE /1.0/network-acls/web If-Match:x", `null`, int64(7),
+		},
 		"Target": {
 			func(ctx context.Context, c *Client) (any, error) {
 				n, _, err := c.Target("h&1").Network(ctx, "br0")

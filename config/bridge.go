@@ -25,6 +25,7 @@ var BridgeSchema = newSchema("network-bridge", "Network of type bridge", bridgeR
 		Name: "raw.dnsmasq",
 		Doc:  "Lines to append to the configuration of dnsmasq.",
 	}, text, func(b *Bridge) *string { return &b.RawDNSMasq })},
+	aclKeys,
 )...)
 
 // family returns the part of b that belongs to address family n.

@@ -37,6 +37,7 @@ func NewMetadata() Metadata {
 		InstanceSchema.entity: InstanceSchema.groups(),
 		NICSchema.entity:      NICSchema.groups(),
 		ForwardSchema.entity:  ForwardSchema.groups(),
+		ACLSchema.entity:      ACLSchema.groups(),
 	}}
 }
 
@@ -79,6 +80,7 @@ func WriteReference(w io.Writer) error {
 	InstanceSchema.reference(&b)
 	NICSchema.reference(&b)
 	ForwardSchema.reference(&b)
+	ACLSchema.reference(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

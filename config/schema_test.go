@@ -27,7 +27,10 @@ var compare = cmp.Options{
 // defaultBridge is what an empty configuration means.
 func defaultBridge() Bridge {
 	f := Family{DHCP: true, DHCPExpiry: time.Hour, Firewall: true, Routing: true, NATOrder: "before"}
-	return Bridge{MTU: 1500, Domain: "netctl", DNSMode: "managed", Search: []string{"netctl"}, V4: f, V6: f}
+	reject := ACLDefault{Action: "reject"}
+	return Bridge{
+		MTU: 1500, Domain: "netctl", DNSMode: "managed", Search: []string{"netctl"}, V4: f, V6: f, Ingress: reject, Egress: reject,
+	}
 }
 
 func TestDecodeBridge(t *testing.T) {
@@ -62,6 +65,12 @@ func TestDecodeBridge(t *testing.T) {
 		}, func(b *Bridge) {
 			b.MTU, b.HWAddr, b.External = 9000, "02:00:5e:10:00:01", []string{"eth0", "eth1"}
 			b.Domain, b.Search, b.DNSMode, b.RawDNSMasq = "example.net", []string{"example.net"}, "dynamic", "a\nb"
+		}},
+		{"ACLs", map[string]string{
+			"security.acls": "web,db, web", "security.acls.default.ingress.action": "drop", "security.acls.default.ingress.logged": "true",
+			"security.acls.default.egress.action": "allow", "security.acls.default.egress.logged": "true",
+		}, func(b *Bridge) {
+			b.ACLs, b.Ingress, b.Egress = []string{"web", "db"}, ACLDefault{"drop", true}, ACLDefault{"allow", true}
 		}},
 		{"search", map[string]string{"dns.search": "b.example, a.example"}, func(b *Bridge) {
 			b.Search = []string{"b.example", "a.example"}
@@ -194,7 +203,7 @@ func TestNearest(t *testing.T) {
 		"bgp.peers.tor":          "",
 		"ipv4":                   "",
 		"nat":                    "",
-		"security.acls":          "",
+		"security":               "",
 		"":                       "",
 		strings.Repeat("x", 999): "",
 	} {

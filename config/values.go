@@ -33,6 +33,9 @@ type Bridge struct {
 	Search     []string
 	V4, V6     Family
 	RawDNSMasq string
+
+	ACLs            []string   // without duplicates; empty for none
+	Ingress, Egress ACLDefault // of what no rule of ACLs matches
 }
 
 // Peer is a BGP peer as a network names it: bgp.peers.NAME.*.

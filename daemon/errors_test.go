@@ -153,6 +153,13 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "198.51.100.7", "config": {"target_address": "10.1.0.9"}, "ports": [{"protocol": "tcp", "listen_port": "80", "target_address": "10.1.0.9"}]}`},
 	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "198.51.100.7", "ports": [{"protocol": "tcp", "listen_port": "80-90", "target_address": "10.1.0.9"}, {"protocol": "tcp", "listen_port": "85", "target_address": "10.1.0.8"}]}`},
 	{"GET", "/1.0/networks/br0/forwards/198.51.100.7", ""},
+	{"POST", "/1.0/network-acls", `{"name": "@web"}`},
+	{"POST", "/1.0/network-acls", `{"name": "web", "config": {"default.action": "allow"}}`},
+	{"POST", "/1.0/network-acls", `{"name": "web", "ingress": [{"action": "accept"}, {"action": "allow", "state": "enabled", "destination_port": "80"}], "egress": [{"action": "drop", "state": "enabled"}, {"action": "drop", "state": "enabled"}]}`},
+	{"POST", "/1.0/network-acls", `{"name": "web", "ingress": [{"action": "allow", "state": "enabled", "protocol": "icmp6", "source": "10.0.0.0/8", "destination": "fd42::/64"}]}`},
+	{"POST", "/1.0/network-acls", `{"name": "web", "ingress": [{"action": "allow", "state": "enabled", "source": "@internal", "destination": "10.0.0.9-10.0.0.1"}]}`},
+	{"PATCH", "/1.0/networks/br0", `{"config": {"security.acls": "nosuch"}}`},
+	{"GET", "/1.0/network-acls/nosuch", ""},
 	{"DELETE", "/1.0", ""},
 	{"GET", "/1.0/nosuch", ""},
 }

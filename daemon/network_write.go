@@ -103,6 +103,9 @@ func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[
 	if err := forwardsInside(tx, name, cfg, old); err != nil {
 		return err
 	}
+	if err := aclsExist(tx, name, cfg); err != nil {
+		return err
+	}
 	global, local := config.BridgeSchema.Split(cfg)
 	if err := tx.Put(networkKey(name), schemaVersion, storedNetwork{typ, e.description, global}); err != nil {
 		return err

@@ -52,6 +52,7 @@ var (
 	obsNetworks   = metric{"networks", gauge, []string{"status"}, "Networks by status: up, or down when the host does not have them as they should be."}
 	obsInstances  = metric{"instances", gauge, []string{"status"}, "Instances by status: running, stopped, or error when one that should run cannot."}
 	obsForwards   = metric{"forwards", gauge, nil, "Forwards of all networks."}
+	obsACLs       = metric{"acls", gauge, nil, "Network ACLs."}
 	obsLeases     = metric{"leases", gauge, []string{"network", "family"}, "DHCP leases that have not expired."}
 	obsRevision   = metric{"revision", gauge, nil, "Revision of the database."}
 	obsApplied    = metric{"applied_revision", gauge, []string{"target"}, "Revision that a target has applied."}
@@ -77,7 +78,7 @@ var (
 // observed lists what an observer reads, in the order of the reference.
 func observed() []metric {
 	return []metric{
-		obsBuild, obsReady, obsNetworks, obsInstances, obsForwards, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
+		obsBuild, obsReady, obsNetworks, obsInstances, obsForwards, obsACLs, obsLeases, obsRevision, obsApplied, obsLag, obsFailing,
 		obsRunning, obsListening, obsRestart, obsHeld, obsUp, obsSince, obsFlaps, obsSent, obsReceived,
 		obsGraceful, obsLocal, obsPeer, obsDesired, obsAdvertised, obsDropped,
 	}
@@ -107,6 +108,7 @@ func (o *observer) Collect(ch chan<- prometheus.Metric) {
 		s.targets(objs, o.d.targets())
 		if snapshot, err := o.d.decoder.snapshot(objs); err == nil {
 			s.send(obsForwards, float64(len(snapshot.Forwards)))
+			s.send(obsACLs, float64(len(snapshot.ACLs)))
 			s.instances(snapshot.Instances, o.d.troubles())
 		}
 	}

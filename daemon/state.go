@@ -119,6 +119,8 @@ func decodeAfter(before decoded, objs *db.Objects) (*network.Snapshot, error) {
 	next.Instances, err = instanceKind.next(next.Instances, t.instances, objs)
 	errs = append(errs, err)
 	next.Forwards, err = forwardKind.next(next.Forwards, t.forwards, objs)
+	errs = append(errs, err)
+	next.ACLs, err = aclKind.next(next.ACLs, t.acls, objs)
 	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
@@ -132,6 +134,7 @@ type touched struct {
 	networks  []string
 	instances []string
 	forwards  []forwardName
+	acls      []string
 }
 
 // add notes the object that has something stored under key.
@@ -147,6 +150,8 @@ func (t *touched) add(key string) {
 		t.instances = append(t.instances, parts[1])
 	case parts[0] == "forward" && len(parts) == 3:
 		t.forwards = append(t.forwards, newForwardName(key, parts))
+	case parts[0] == "acl":
+		t.acls = append(t.acls, parts[1])
 	}
 }
 
@@ -298,6 +303,26 @@ func (d *decoder) prefixes(objs []*db.Object, except string) []netip.Prefix {
 		}
 	}
 	return out
+}
+
+// networks returns the networks that a write sees, sorted by name.
+func (d *decoder) networks(tx *db.Tx) ([]*network.Network, error) {
+	d.mu.Lock()
+	known := d.recent[0]
+	d.mu.Unlock()
+	var out []*network.Network
+	for _, o := range tx.List(networksPrefix) {
+		parts := db.Parts(o.Key)
+		if len(parts) != 2 {
+			continue
+		}
+		n, err := known.network(parts[1], o, tx.Get(networkMemberKey(parts[1])))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, n)
+	}
+	return out, nil
 }
 
 // network returns a network with its configuration decoded: the one of the

@@ -41,7 +41,8 @@ func TestDecodeAfter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !equal(have.Networks, want.Networks) || !equal(have.Instances, want.Instances) || !equal(have.Forwards, want.Forwards) || !reflect.DeepEqual(have.Servers, want.Servers) {
+			if !equal(have.Networks, want.Networks) || !equal(have.Instances, want.Instances) || !equal(have.Forwards, want.Forwards) ||
+				!equal(have.ACLs, want.ACLs) || !reflect.DeepEqual(have.Servers, want.Servers) {
 				t.Fatalf("after %+v: have %+v, want %+v", change, have.Objects, want.Objects)
 			}
 			if before.snapshot != nil {
@@ -51,6 +52,7 @@ func TestDecodeAfter(t *testing.T) {
 				}
 				kept(t, networkKind, before.snapshot.Networks, have.Networks, touched.networks)
 				kept(t, instanceKind, before.snapshot.Instances, have.Instances, touched.instances)
+				kept(t, aclKind, before.snapshot.ACLs, have.ACLs, touched.acls)
 				kept(t, forwardKind, before.snapshot.Forwards, have.Forwards, touched.forwards)
 			}
 			objs, before = next, decoded{next, have}
@@ -77,7 +79,7 @@ func kept[T any, N comparable](t *rapid.T, k objectKind[T, N], was, is []*T, tou
 func drawChange(t *rapid.T, tx *db.Tx) error {
 	name := rapid.SampledFrom([]string{"a", "a-1", "a1", "ab"}).Draw(t, "name")
 	n := rapid.IntRange(1, 5).Draw(t, "n")
-	switch rapid.IntRange(0, 8).Draw(t, "change") {
+	switch rapid.IntRange(0, 10).Draw(t, "change") {
 	case 0:
 		return tx.Put(serverKey, schemaVersion, storedServer{map[string]string{"core.bgp_asn": fmt.Sprint(65000 + n)}})
 	case 1:
@@ -98,6 +100,12 @@ func drawChange(t *rapid.T, tx *db.Tx) error {
 		tx.Delete(instanceKey(name))
 	case 6:
 		tx.Delete(forwardKey(name, listenOf(n)))
+	case 7:
+		tx.Delete(aclKey(name))
+	case 8:
+		return tx.Put(aclKey(name), schemaVersion, storedACL{Ingress: []api.NetworkACLRule{
+			{Action: "allow", State: "enabled", Protocol: "icmp4", ICMPType: fmt.Sprint(n)},
+		}})
 	default:
 		return tx.Put(forwardKey(name, listenOf(n)), schemaVersion, storedForward{
 			Config: map[string]string{"target_address": rapid.SampledFrom([]string{"", "10.0.0.7"}).Draw(t, "target")},

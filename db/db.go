@@ -27,6 +27,7 @@
 //	/network/<name>/member/<member>  a network's configuration on one member
 //	/instance/<name>                 an instance
 //	/forward/<network>/<address>     a forward, by its listen address
+//	/acl/<name>                      a network ACL
 //	/certificate/<fingerprint>       a client that may use the API over HTTPS
 package db
 

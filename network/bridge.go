@@ -179,6 +179,7 @@ func bridgeFirewall(name string, c config.Bridge) *firewall.Network {
 	return &firewall.Network{
 		Name: name, DNS: c.DNSMode != "none",
 		V4: firewallFamily(c.V4), V6: firewallFamily(c.V6),
+		ACLs: c.ACLs, Ingress: aclDefault(c, c.Ingress), Egress: aclDefault(c, c.Egress),
 	}
 }
 

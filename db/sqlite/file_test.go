@@ -45,6 +45,7 @@ func TestViews(t *testing.T) {
 	s := openAt(t, path, nil)
 	fill(t, s)
 	set(t, s, "/forward/br0/2001:db8::7", map[string]any{"description": "web", "config": map[string]string{"target_address": "fd42::9"}, "ports": []string{}})
+	set(t, s, "/acl/web", map[string]any{"description": "web", "config": map[string]string{}, "ingress": []string{}, "egress": []string{}})
 	for statement, want := range map[string]string{ // with the store open, as on a running host
 		`SELECT * FROM networks`: `br0|bridge|customers|{"ipv4.address":"192.0.2.1/24","ipv4.nat":"false"}|3` + "\n" +
 			`br1|bridge||{}|5` + "\n",
@@ -52,6 +53,7 @@ func TestViews(t *testing.T) {
 		`SELECT * FROM network_config ORDER BY key`: "br0|host1|bridge.external_interfaces|eth1\n" +
 			"br0||ipv4.address|192.0.2.1/24\nbr0||ipv4.nat|false\n",
 		`SELECT * FROM forwards`: `br0|2001:db8::7|web|fd42::9|[]|{"target_address":"fd42::9"}|6` + "\n",
+		`SELECT * FROM acls`:     `web|web|[]|[]|{}|7` + "\n",
 		`SELECT * FROM server ORDER BY member`: `|{"core.bgp_asn":"65001"}|1` + "\n" +
 			`host1|{"core.bgp_address":":179"}|2` + "\n",
 		`SELECT * FROM server_config ORDER BY key`: "host1|core.bgp_address|:179\n|core.bgp_asn|65001\n",

@@ -57,3 +57,15 @@ SELECT
 	revision
 FROM objects
 WHERE key GLOB '/forward/*/*';
+
+DROP VIEW IF EXISTS acls;
+CREATE VIEW acls AS
+SELECT
+	substr(key, length('/acl/') + 1) AS name,
+	value ->> '$.description'        AS description,
+	value -> '$.ingress'             AS ingress,
+	value -> '$.egress'              AS egress,
+	value -> '$.config'              AS config,
+	revision
+FROM objects
+WHERE key GLOB '/acl/*';
