@@ -32,12 +32,12 @@ type outcome struct {
 }
 
 // serveAgent follows orders until there are none any more. What a
-// configuration takes to be made up is not measured.
+// configuration takes to be made up is not measured, and is done once, so that
+// the garbage of that is not collected while something is.
 func serveAgent() int {
 	s := gobgp.New(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})))
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
-	var paths []bgp.Path
-	var to bgp.PeerSet
+	var paths, more []bgp.Path // more has the probe
 	for {
 		var o order
 		if err := in.Decode(&o); err != nil {
@@ -47,12 +47,15 @@ func serveAgent() int {
 			return 0
 		}
 		if len(paths) != o.Paths {
-			to = everyone(o.Config.Peers)
-			paths = synthetic(o.Paths, to)
+			to := everyone(o.Config.Peers)
+			paths, more = synthetic(o.Paths, to), nil
 		}
 		o.Config.Paths = paths
 		if o.Probe {
-			o.Config.Paths = insert(paths, bgp.Path{Prefix: probe, Peers: to})
+			if more == nil {
+				more = insert(paths, bgp.Path{Prefix: probe, Peers: everyone(o.Config.Peers)})
+			}
+			o.Config.Paths = more
 		}
 		r := outcome{Begin: time.Now()}
 		if err := s.Apply(context.Background(), o.Config); err != nil {
