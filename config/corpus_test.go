@@ -72,6 +72,10 @@ func verdict(t *testing.T, kind string, m map[string]string) string {
 		invalid = agree(t, BridgeSchema, m)
 	case "server":
 		invalid = agree(t, ServerSchema, m)
+	case "instance":
+		invalid = agree(t, InstanceSchema, m)
+	case "nic":
+		invalid = agree(t, NICSchema, m)
 	default:
 		t.Fatalf("no schema for %q", kind)
 	}

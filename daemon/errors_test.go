@@ -66,7 +66,8 @@ What keeps a session from coming up is not an error of a request:
 
 What the daemon says to requests that clash with what there is. There is a
 network ` + "`br0`" + ` with the subnet 10.1.0.0/24 and a peer 192.0.2.1 in AS 65000, and an
-interface ` + "`eth0`" + ` that is not netctl's; a guest's ` + "`tap0`" + ` is a port of ` + "`br0`" + `.
+interface ` + "`eth0`" + ` that is not netctl's; a guest's ` + "`tap0`" + ` is a port of ` + "`br0`" + `. An
+instance ` + "`run`" + ` runs and is on ` + "`br0`" + `; another, ` + "`idle`" + `, does not.
 
 | request | status | text |
 |---|---|---|
@@ -160,6 +161,24 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/network-acls", `{"name": "web", "ingress": [{"action": "allow", "state": "enabled", "source": "@internal", "destination": "10.0.0.9-10.0.0.1"}]}`},
 	{"PATCH", "/1.0/networks/br0", `{"config": {"security.acls": "nosuch"}}`},
 	{"GET", "/1.0/network-acls/nosuch", ""},
+	{"POST", "/1.0/instances", `{"name": "1st"}`},
+	{"POST", "/1.0/instances", `{"name": "web", "type": "jail"}`},
+	{"POST", "/1.0/instances", `{"name": "web", "source": {"type": "image"}}`},
+	{"POST", "/1.0/instances", `{"name": "web", "profiles": ["big"]}`},
+	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br9", "ipv4.adress": "10.1.0.9", "vlan": "7", "tap.uid": "0"}}}`},
+	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"nictype": "bridged", "parent": "br0"}}}`},
+	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br0", "host_name": "eth0"}}}`},
+	{"POST", "/1.0/instances", `{"name": "run"}`},
+	{"PUT", "/1.0/instances/run/state", `{"action": "start"}`},
+	{"PUT", "/1.0/instances/idle/state", `{"action": "stop"}`},
+	{"PUT", "/1.0/instances/idle/state", `{"action": "freeze"}`},
+	{"PUT", "/1.0/instances/idle/state", `{"action": "start", "netns": "nosuch"}`},
+	{"PUT", "/1.0/instances/idle/state", `{"action": "start", "netns": "/dev/null"}`},
+	{"PUT", "/1.0/instances/idle/state", `{"action": "start", "netns": "blue", "pid": 1}`},
+	{"POST", "/1.0/instances/run", `{"name": "ran"}`},
+	{"DELETE", "/1.0/instances/run", ""},
+	{"DELETE", "/1.0/networks/br0", ""},
+	{"GET", "/1.0/profiles/big", ""},
 	{"DELETE", "/1.0", ""},
 	{"GET", "/1.0/nosuch", ""},
 }
@@ -180,6 +199,8 @@ func writeRefusals(t *testing.T, b *bytes.Buffer) {
 		_, err := dry.CreateNetwork(t.Context(), api.NetworksPost{Name: "eth0"})
 		return code(err) == api.Conflict
 	})
+	s.done(s.CreateInstance(t.Context(), api.InstancesPost{Name: "run", Start: true, Devices: nics(map[string]string{"eth0": "br0"})}))
+	s.done(s.CreateInstance(t.Context(), api.InstancesPost{Name: "idle"}))
 	for _, r := range refusals {
 		status, text := s.refused(r.method, r.path, r.body)
 		request := strings.TrimSpace(fmt.Sprintf("%s %s %s", r.method, r.path, r.body))

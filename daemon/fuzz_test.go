@@ -30,6 +30,11 @@ var writes = []struct{ method, path string }{
 	{"PUT", "/1.0/network-acls/web"},
 	{"PATCH", "/1.0/network-acls/web"},
 	{"POST", "/1.0/network-acls/web?dry-run=1"},
+	{"POST", "/1.0/instances"},
+	{"PUT", "/1.0/instances/web"},
+	{"PATCH", "/1.0/instances/web"},
+	{"POST", "/1.0/instances/web"},
+	{"PUT", "/1.0/instances/web/state"},
 	{"POST", "/1.0/bgp/peers/192.0.2.1"},
 	{"POST", "/1.0/certificates"},
 	{"PUT", "/internal/database"},
@@ -86,6 +91,7 @@ func FuzzBodies(f *testing.F) {
 		`{"config":{"core.bgp_asn":"65001","core.bgp_address":":179","user.x":"y"}}`, `{"name":"br1"}`, `{"action":"reset"}`, `{"file":"bm90"}`, `{"description":"\u0000","config":null}`,
 		`{"listen_address":"198.51.100.7","config":{"target_address":"10.0.0.9"},"ports":[{"protocol":"tcp","listen_port":"80,8000-8010","target_port":"80","target_address":"10.0.0.8"}]}`,
 		`{"name":"web","ingress":[{"action":"allow","state":"enabled","protocol":"tcp","destination_port":"80,8000-8010","source":"10.0.0.0/8,10.9.0.1-10.9.0.9"}],"egress":[{"action":"drop","state":"logged","protocol":"icmp6","icmp_type":"128"}]}`,
+		`{"name":"web","devices":{"eth0":{"network":"br0","ipv4.address":"10.0.0.9"},"eth1":null},"start":true}`, `{"action":"start","pid":1}`, `{"action":"stop"}`,
 		`{"type":"client","name":"x","token":true}`, `{"certificate":"MIIB"}`, strings.Repeat(`[`, 20000), `{"config":{"ipv6.address":"auto","dns.domain":"a..b"}}`,
 	} {
 		for i := range writes {

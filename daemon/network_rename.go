@@ -51,10 +51,10 @@ func (d *Daemon) postNetwork(r *http.Request) (reply, error) {
 		if err := ifMatch(r, tagOf(name, global, local, g, cfg)); err != nil {
 			return err
 		}
-		if err := d.networkFree(tx, name); err != nil {
+		if err := noGuests(name, guests, cfg); err != nil {
 			return err
 		}
-		if err := noGuests(name, guests, cfg); err != nil {
+		if err := d.networkFree(tx, name); err != nil {
 			return err
 		}
 		tx.Delete(networkKey(name))

@@ -46,6 +46,11 @@ func TestViews(t *testing.T) {
 	fill(t, s)
 	set(t, s, "/forward/br0/2001:db8::7", map[string]any{"description": "web", "config": map[string]string{"target_address": "fd42::9"}, "ports": []string{}})
 	set(t, s, "/acl/web", map[string]any{"description": "web", "config": map[string]string{}, "ingress": []string{}, "egress": []string{}})
+	set(t, s, "/instance/db", map[string]any{"type": "container"})
+	set(t, s, "/instance/web", map[string]any{
+		"type": "container", "running": true, "config": map[string]string{"user.x": "1"},
+		"devices": map[string]map[string]string{"eth0": {"network": "br0", "mtu": "1400"}},
+	})
 	for statement, want := range map[string]string{ // with the store open, as on a running host
 		`SELECT * FROM networks`: `br0|bridge|customers|{"ipv4.address":"192.0.2.1/24","ipv4.nat":"false"}|3` + "\n" +
 			`br1|bridge||{}|5` + "\n",
@@ -54,6 +59,9 @@ func TestViews(t *testing.T) {
 			"br0||ipv4.address|192.0.2.1/24\nbr0||ipv4.nat|false\n",
 		`SELECT * FROM forwards`: `br0|2001:db8::7|web|fd42::9|[]|{"target_address":"fd42::9"}|6` + "\n",
 		`SELECT * FROM acls`:     `web|web|[]|[]|{}|7` + "\n",
+		`SELECT * FROM instances`: "db|container||0|||8\n" +
+			`web|container||1|{"user.x":"1"}|{"eth0":{"mtu":"1400","network":"br0"}}|9` + "\n",
+		`SELECT * FROM instance_devices ORDER BY key`: "web|eth0|mtu|1400\nweb|eth0|network|br0\n",
 		`SELECT * FROM server ORDER BY member`: `|{"core.bgp_asn":"65001"}|1` + "\n" +
 			`host1|{"core.bgp_address":":179"}|2` + "\n",
 		`SELECT * FROM server_config ORDER BY key`: "host1|core.bgp_address|:179\n|core.bgp_asn|65001\n",

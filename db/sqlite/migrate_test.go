@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func TestMigrate(t *testing.T) {
 	if have := objects(t, s); strings.Count(have, `"migrated":true`) != 2 {
 		t.Errorf("objects:\n%s", have)
 	}
-	if have := shell(t, path, "PRAGMA user_version"); have != "2\n" {
+	if have := shell(t, path, "PRAGMA user_version"); have != "3\n" {
 		t.Errorf("user_version is %s", have)
 	}
 	if have := shell(t, path, "SELECT name FROM networks"); have != "br0\n" {
@@ -102,7 +103,7 @@ func TestMigrationFails(t *testing.T) {
 	if s, err := open(t.Context(), path, nil, discard, steps); err == nil {
 		s.Close()
 		t.Fatal("a failed migration was not noticed")
-	} else if !strings.Contains(err.Error(), "step 3") {
+	} else if !strings.Contains(err.Error(), fmt.Sprintf("step %d", len(steps))) {
 		t.Errorf("error %v does not name the step", err)
 	}
 	s := openAt(t, path, nil)

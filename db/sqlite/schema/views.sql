@@ -23,6 +23,24 @@ SELECT
 FROM objects
 WHERE key GLOB '/network/*/member/*';
 
+DROP VIEW IF EXISTS instances;
+CREATE VIEW instances AS
+SELECT
+	substr(key, length('/instance/') + 1) AS name,
+	value ->> '$.type'                    AS type,
+	value ->> '$.description'             AS description,
+	coalesce(value ->> '$.running', 0)    AS running,
+	value -> '$.config'                   AS config,
+	value -> '$.devices'                  AS devices,
+	revision
+FROM objects
+WHERE key GLOB '/instance/*';
+
+DROP VIEW IF EXISTS instance_devices;
+CREATE VIEW instance_devices AS
+SELECT name AS instance, d.key AS device, c.key, c.value
+FROM instances, json_each(instances.devices) AS d, json_each(d.value) AS c;
+
 DROP VIEW IF EXISTS network_config;
 CREATE VIEW network_config AS
 SELECT name AS network, NULL AS member, c.key, c.value
