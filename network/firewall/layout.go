@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -58,7 +59,7 @@ const (
 var Inet = inet()
 
 // Layouts are those of all our tables.
-var Layouts = []*Layout{Inet}
+var Layouts = []*Layout{Inet, Bridge}
 
 // FamilyOf returns the family of the table that has a set.
 func FamilyOf(set string) string { return familyOf[set] }
@@ -77,8 +78,11 @@ var familyOf = maps.Collect(func(yield func(string, string) bool) {
 func IsList(name string) bool { return strings.Contains(name, ".") }
 
 // Needs reports whether c needs the table of a layout.
-func (c Config) Needs(*Layout) bool {
-	return len(c.Networks) > 0 || len(c.Forwards) > 0 || len(c.ACLs) > 0 || c.BGP != nil
+func (c Config) Needs(l *Layout) bool {
+	if l == Bridge {
+		return slices.ContainsFunc(c.NICs, (*NIC).bridge)
+	}
+	return len(c.Networks) > 0 || len(c.NICs) > 0 || len(c.Forwards) > 0 || len(c.ACLs) > 0 || c.BGP != nil
 }
 
 func inet() *Layout {
@@ -179,6 +183,7 @@ const (
 	snat       = "snat"       // subnets and the addresses to translate to
 	translated = "translated" // the addresses to translate to
 	home       = "home"       // subnets that are translated, and their bridges, behind which they are not
+	own        = "own"        // parts of such subnets that are not translated
 	hairpin    = "hairpin"    // the subnets of forwards twice, where answers would not pass the host
 	listens    = "listens"    // the addresses of forwards
 
@@ -230,6 +235,7 @@ func (f family) sets() []Set {
 		Set{Name: translated + f.n, Key: []string{f.addr}},
 		Set{Name: inside + f.n, Key: []string{f.addr, f.addr}, Interval: true},
 		Set{Name: home + f.n, Key: []string{f.addr, "ifname"}, Interval: true},
+		Set{Name: own + f.n, Key: []string{f.addr}, Interval: true},
 		Set{Name: hairpin + f.n, Key: []string{f.addr, f.addr}, Interval: true},
 		Set{Name: listens + f.n, Key: []string{f.addr}},
 		Set{Name: forwardRest + f.n, Key: []string{f.addr}, Value: f.addr})
@@ -250,6 +256,7 @@ func (f family) nat(order string) []string {
 		fmt.Sprintf("%s daddr %s return", f.ip, f.multicast),
 		fmt.Sprintf("%s saddr . %s daddr @%s%s return", f.ip, f.ip, inside, f.n),
 		fmt.Sprintf("%s saddr . oifname @%s%s return", f.ip, home, f.n),
+		fmt.Sprintf("%s saddr @%s%s return", f.ip, own, f.n),
 		fmt.Sprintf("%s saddr @%s%s_%s masquerade", f.ip, masquerade, f.n, order),
 		fmt.Sprintf("snat %s to %s saddr map @%s%s_%s", f.ip, f.ip, snat, f.n, order),
 	}

@@ -86,6 +86,7 @@ type Agent struct {
 	deletes  atomic.Int64
 	unwatch  func() error
 	conns    map[string]net.Conn // by name, for Ask
+	heard    map[string]int      // sockets by interface, for Hear
 }
 
 // watch starts what notices changes.

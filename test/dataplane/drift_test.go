@@ -24,6 +24,8 @@ func TestDrift(t *testing.T) {
 	}
 	b.firewall = func(n *firewall.Network) { n.V4.NAT = true }
 	w := world(b, bridge{name: "br1", v4: "10.78.0.1/24"})
+	w.Firewall.NICs = []*firewall.NIC{spoofer("eth1", "a")}
+	w.Firewall.Forwards = forwards(ipFamilies[0])
 	h.apply(w)
 	for _, tt := range []struct{ what, cmd string }{
 		{"link", "ip link del br0"},
@@ -59,6 +61,13 @@ func TestDrift(t *testing.T) {
 		{"filter", "nft add element inet netctl blocked4 '{ \"br0\" }'"},
 		{"filter", "nft add element inet netctl masquerade4_after '{ 10.5.0.1-10.5.0.9 }'"},
 		{"filter", "nft 'add table inet netctl { flags dormant; }'"},
+		{"filter", "nft flush map inet netctl forward_port4"},
+		{"filter", "nft delete element inet netctl forward_range4 '{ 203.0.113.1 . tcp . 1000-1010 }'"},
+		{"filter", "nft delete table bridge netctl"},
+		{"filter", "nft flush chain bridge netctl nic_mac"},
+		{"filter", "nft flush set bridge netctl nic_macs"},
+		{"filter", "nft add element bridge netctl nic_targets '{ \"eth1\" . 0x1 }'"},
+		{"filter", "nft delete element bridge netctl nic_target_nets '{ \"eth1\" . 0x20010db8000a00000000000000000000-0x20010db8000affffffffffffffffffff }'"},
 		{"dhcp", "kill -9 $(cat " + h.dir + "/networks/br0/dnsmasq.pid)"},
 	} {
 		var noticed bool

@@ -64,6 +64,21 @@ func filters() *rapid.Generator[firewall.Config] {
 				})
 			}
 		}
+		for _, dev := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"a", "veth0", "x012345678901_4"}), rapid.ID[string]).Draw(t, "nics") {
+			n := spoofer(dev, oneOf(t, "filters", "", "m", "4", "6", "a"))
+			n.Owner, n.Hairpin = "i/"+dev, rapid.Bool().Draw(t, "hairpin")
+			n.Priority = rapid.SampledFrom([]uint32{0, 1, 0x10000, 0xabcdef, 1<<32 - 1}).Draw(t, "priority")
+			n.V4.NAT, n.V4.Subnet = rapid.Bool().Draw(t, "nat"), prefix("203.0.0.0/16")
+			if rapid.Bool().Draw(t, "static") {
+				n.V4.Static, n.V6.Static, n.V6.Subnet = netip.Addr{}, netip.Addr{}, netip.Prefix{}
+			}
+			c.NICs = append(c.NICs, n)
+		}
+		for _, f := range slices.Concat(forwards(ipFamilies[0]), forwards(ipFamilies[1])) {
+			if rapid.Bool().Draw(t, "forward") {
+				c.Forwards = append(c.Forwards, f)
+			}
+		}
 		if rapid.Bool().Draw(t, "bgp") {
 			c.BGP = &firewall.BGP{Port: rapid.SampledFrom([]uint16{179, 1179}).Draw(t, "port")}
 			for _, p := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"192.0.2.2", "192.0.2.3", "2001:db8::2", "fe80::1%eth0"}), rapid.ID[string]).Draw(t, "peers") {
@@ -86,7 +101,11 @@ func TestRandomFirewall(t *testing.T) {
 			h.restart()
 			h.settled(w)
 		}
-		if none := len(w.Firewall.Networks) == 0 && w.Firewall.BGP == nil; none != (h.Run("nft", "list", "tables") == "") {
+		none := true
+		for range w.Firewall.Parts() {
+			none = false
+		}
+		if none != (h.Run("nft", "list", "tables") == "") {
 			t.Errorf("wanted nothing: %v, tables %q", none, h.Run("nft", "list", "tables"))
 		}
 		if t.Failed() {

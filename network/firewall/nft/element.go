@@ -2,6 +2,7 @@ package nft
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/netip"
@@ -66,9 +67,15 @@ func spell(k, typ string) string {
 	case "ifname":
 		return `"` + k + `"`
 	case "integer":
-		if n, ok := new(big.Int).SetString(k, 0); ok {
-			return fmt.Sprintf("%#x", n)
+		var b strings.Builder
+		for i, part := range strings.Split(k, "-") {
+			n, ok := new(big.Int).SetString(part, 0)
+			if !ok {
+				return k
+			}
+			fmt.Fprintf(&b, "%s%#x", "-"[:min(i, 1)], n)
 		}
+		return b.String()
 	}
 	return k
 }
@@ -92,17 +99,29 @@ func parseKey(raw json.RawMessage) (string, error) {
 			Addr netip.Addr
 			Len  int
 		}
-		Range []uint16
+		Range []json.RawMessage
 	}
 	if err := json.Unmarshal(raw, &o); err != nil {
 		return "", err
 	}
 	if len(o.Range) == 2 {
-		return fmt.Sprintf("%d-%d", o.Range[0], o.Range[1]), nil
+		return parseRange(o.Range[0], o.Range[1])
 	}
 	p := netip.PrefixFrom(o.Prefix.Addr, o.Prefix.Len)
 	if !p.IsValid() {
 		return "", fmt.Errorf("not one of our elements: %s", raw)
 	}
 	return p.String(), nil
+}
+
+// parseRange reads the ends of a range of numbers; large ones are strings.
+func parseRange(first, last json.RawMessage) (string, error) {
+	a, err := parseKey(first)
+	b, berr := parseKey(last)
+	for _, s := range []string{a, b} {
+		if _, ok := new(big.Int).SetString(s, 0); !ok {
+			return "", fmt.Errorf("not one of our ranges: %s-%s", first, last)
+		}
+	}
+	return a + "-" + b, errors.Join(err, berr)
 }

@@ -44,6 +44,8 @@ func TestCount(t *testing.T) {
 		{"one in several datagrams", [][]byte{ours, other, end}, 1},
 		{"one that has not ended", [][]byte{ours}, 0},
 		{"two", [][]byte{join(ours, end, other, end, ours, end)}, 2},
+		{"one of both tables", [][]byte{join(ours, message(unix.NFPROTO_BRIDGE, "netctl"), end)}, 1},
+		{"one of the other table", [][]byte{join(message(unix.NFPROTO_BRIDGE, "netctl"), end)}, 1},
 		{"another table", [][]byte{join(other, end)}, 0},
 		{"a table of our name in another family", [][]byte{join(ip, end)}, 0},
 		{"garbage", [][]byte{{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17}}, 1},
