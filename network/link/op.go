@@ -167,8 +167,8 @@ func (o Op) limit() string {
 	case DelRate:
 		return fmt.Sprintf("tc qdisc del dev %s root", o.Dev)
 	case AddRedirect:
-		return fmt.Sprintf("tc qdisc replace dev %s ingress && tc filter replace dev %[1]s ingress protocol all prio 1"+
-			" u32 match u32 0 0 action mirred egress redirect dev %s", o.Dev, o.Port)
+		return fmt.Sprintf("tc qdisc replace dev %s ingress && tc filter replace dev %[1]s ingress protocol all prio %[2]d"+
+			" u32 match u32 0 0 action mirred egress redirect dev %[3]s", o.Dev, RateHandle, o.Port)
 	}
 	return fmt.Sprintf("tc qdisc del dev %s ingress", o.Dev)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/dhcpv6/nclient6"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"netctl/network/dhcp"
 	"netctl/network/dhcp/dnsmasq"
@@ -47,7 +48,7 @@ func TestMain(m *testing.M) {
 // daemon that is under test, in a process and a namespace of its own.
 func serve(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	a := &Agent{dir: dir}
+	a := &Agent{dir: dir, taps: map[string]*os.File{}}
 	var err error
 	if a.links, err = netlink.New(log); err != nil {
 		return err
@@ -84,6 +85,7 @@ type Agent struct {
 	filter   *nft.Firewall
 	services *dnsmasq.Servers
 	deletes  atomic.Int64
+	taps     map[string]*os.File
 	unwatch  func() error
 	conns    map[string]net.Conn // by name, for Ask
 	heard    map[string]int      // sockets by interface, for Hear
@@ -203,7 +205,8 @@ func (a *Agent) Quiet(what string, noticed *bool) error {
 type Seen struct {
 	Alias, MAC, Master string
 	MTU                int
-	Up                 bool
+	Up, Carrier        bool
+	Blocked            bool
 	Addrs, Dynamic     []string
 }
 
@@ -222,7 +225,7 @@ func (a *Agent) Observe(peers []netip.Addr, o *Observed) error {
 	}
 	*o = Observed{Links: map[string]Seen{}, Routes: got.Routes, Toward: got.Toward}
 	for name, s := range got.Links {
-		seen := Seen{Alias: s.Alias, MAC: s.MAC, Master: s.Master, MTU: s.MTU, Up: s.Up}
+		seen := Seen{Alias: s.Alias, MAC: s.MAC, Master: s.Master, MTU: s.MTU, Up: s.Up, Carrier: s.Carrier, Blocked: s.Blocked}
 		for _, ad := range s.Addrs {
 			seen.Addrs = append(seen.Addrs, ad.String())
 			if ad.Dynamic {
@@ -233,6 +236,35 @@ func (a *Agent) Observe(peers []netip.Addr, o *Observed) error {
 	}
 	return nil
 }
+
+// OpenTap opens a tap as a hypervisor does.
+func (a *Agent) OpenTap(args struct {
+	Name       string
+	MultiQueue bool
+}, _ *struct{},
+) error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	req, err := unix.NewIfreq(args.Name)
+	if err != nil {
+		return err
+	}
+	flags := uint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
+	if args.MultiQueue {
+		flags |= unix.IFF_MULTI_QUEUE
+	}
+	req.SetUint16(flags)
+	if err := unix.IoctlIfreq(int(f.Fd()), unix.TUNSETIFF, req); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	a.taps[args.Name] = f
+	return nil
+}
+
+// CloseTap closes a tap that was opened.
+func (a *Agent) CloseTap(name string, _ *struct{}) error { return a.taps[name].Close() }
 
 // Leases returns the leases of a network.
 func (a *Agent) Leases(network string, out *[]dhcp.Lease) error {

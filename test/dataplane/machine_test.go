@@ -78,6 +78,17 @@ func (h *host) start() {
 	h.t.Cleanup(h.kill)
 }
 
+// agentIn starts an agent in a namespace that the host has made.
+func (h *host) agentIn(space string) *host {
+	h.t.Helper()
+	g := &host{NS: &lab.NS{Lab: h.Lab, Name: space, Full: space}, t: h.t, dir: h.dir + "/" + space}
+	if err := os.MkdirAll(g.dir, 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	g.start()
+	return g
+}
+
 // restart kills the agent as kill -9 does, and starts another.
 func (h *host) restart() {
 	h.t.Helper()

@@ -133,6 +133,13 @@ func TestVeth(t *testing.T) {
 	}
 }
 
+// index is the number of an interface of the host.
+func (h *host) index(dev string) string {
+	h.t.Helper()
+	index, _, _ := strings.Cut(h.Run("ip", "-o", "link", "show", "dev", dev), ":")
+	return index
+}
+
 func onOff(on bool) string {
 	if on {
 		return "on"

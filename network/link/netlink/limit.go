@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	vnl "github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
@@ -14,9 +15,10 @@ import (
 
 // rates are what was found of the limits of a link.
 type rates struct {
-	shape  link.Shape // of what it sends; zero for no discipline of ours
-	marked bool       // what it receives is redirected by us
-	toward int        // the index of the link that it is redirected to
+	shape   link.Shape // of what it sends; zero for no discipline of ours
+	ingress bool       // it has a discipline for what it receives
+	marked  bool       // what it receives is redirected by us
+	toward  int        // the index of the link that it is redirected to
 }
 
 // The marks of what limits a link: the handle of the discipline for what it
@@ -77,45 +79,62 @@ func other(rate uint64) uint64 {
 // rates reads what limits a link.
 func (r *reader) rates(e *entry) (rates, error) {
 	var is rates
-	ask := func(parent uint32, each func(handle uint32, kind string, options []byte)) error {
-		err := r.ask(unix.RTM_GETQDISC, unix.NLM_F_ACK, unix.RTM_NEWQDISC, func() {}, func(b []byte) {
-			if len(b) < nl.SizeofTcMsg {
-				return
-			}
-			var kind string
-			var options []byte
-			for at, v := range attrs(b[nl.SizeofTcMsg:]) {
-				switch at {
-				case nl.TCA_KIND:
-					kind = text(v)
-				case nl.TCA_OPTIONS:
-					options = v
-				}
-			}
-			each(binary.NativeEndian.Uint32(b[8:]), kind, options)
-		}, &nl.TcMsg{Ifindex: int32(e.index), Parent: parent})
-		return ignore(err, unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP)
-	}
 	if e.qdisc == "tbf" {
-		err := ask(vnl.HANDLE_ROOT, func(handle uint32, kind string, options []byte) {
-			if handle == rateHandle && kind == "tbf" {
-				is.shape = parseShape(options)
-			}
-		})
+		root, err := r.qdisc(e.index, vnl.HANDLE_ROOT)
 		if err != nil {
 			return is, err
 		}
+		is.shape = root.shape()
 	}
 	if e.kind == link.IFB {
 		return is, nil
 	}
-	ingress := false
-	if err := ask(vnl.HANDLE_INGRESS, func(_ uint32, kind string, _ []byte) { ingress = kind == "ingress" }); err != nil || !ingress {
+	ingress, err := r.qdisc(e.index, vnl.HANDLE_INGRESS)
+	if is.ingress = ingress.kind == "ingress"; err != nil || !is.ingress {
 		return is, err
 	}
-	var err error
 	is.marked, is.toward, err = r.redirect(e.index)
 	return is, err
+}
+
+// A qdisc is a queueing discipline.
+type qdisc struct {
+	handle, parent uint32
+	kind           string
+	options        []byte
+}
+
+func parseQdisc(b []byte) qdisc {
+	q := qdisc{handle: binary.NativeEndian.Uint32(b[8:]), parent: binary.NativeEndian.Uint32(b[12:])}
+	for kind, v := range attrs(b[nl.SizeofTcMsg:]) {
+		switch kind {
+		case nl.TCA_KIND:
+			q.kind = text(v)
+		case nl.TCA_OPTIONS:
+			q.options = slices.Clone(v)
+		}
+	}
+	return q
+}
+
+// shape is that of a discipline of ours, zero of others.
+func (q qdisc) shape() link.Shape {
+	if q.handle != rateHandle || q.kind != "tbf" {
+		return link.Shape{}
+	}
+	return parseShape(q.options)
+}
+
+// qdisc reads one queueing discipline of a link; the zero qdisc is none. The
+// kernel answers a single question only with an echo of what it then tells to
+// everybody who listens, which is us too: see noteQueue.
+func (r *reader) qdisc(index int, parent uint32) (q qdisc, err error) {
+	err = r.ask(unix.RTM_GETQDISC, unix.NLM_F_ACK|unix.NLM_F_ECHO, unix.RTM_NEWQDISC, func() {}, func(b []byte) {
+		if len(b) >= nl.SizeofTcMsg {
+			q = parseQdisc(b)
+		}
+	}, &nl.TcMsg{Ifindex: int32(index), Parent: parent})
+	return q, ignore(err, unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP, unix.ENODEV)
 }
 
 // Attributes of linux/pkt_sched.h and linux/pkt_cls.h.
@@ -162,7 +181,7 @@ func (r *reader) redirect(index int) (marked bool, toward int, err error) {
 			}
 		}
 	}, &nl.TcMsg{Ifindex: int32(index), Parent: ingressHandle})
-	return marked, toward, err
+	return marked, toward, ignore(err, unix.EINVAL, unix.ENODEV)
 }
 
 // mirredTo returns the link that a u32 filter redirects to (struct tc_mirred).
@@ -188,8 +207,9 @@ func mirredTo(options []byte) (index int) {
 	return index
 }
 
-// noteQueue notes that disciplines or filters of a link have changed.
-func (h *Host) noteQueue(b []byte) {
+// noteQueue notes that disciplines or filters of a link have changed, unless
+// the notification says what is known, as one to which reading them has led.
+func (h *Host) noteQueue(kind uint16, b []byte) {
 	if len(b) < nl.SizeofTcMsg {
 		return
 	}
@@ -198,10 +218,19 @@ func (h *Host) noteQueue(b []byte) {
 	if e == nil || !e.ours() {
 		return
 	}
+	is, known := h.rates[index]
+	if kind == unix.RTM_NEWQDISC && known {
+		switch q := parseQdisc(b); {
+		case q.parent == vnl.HANDLE_ROOT && q.kind == e.qdisc && q.shape() == is.shape:
+			return
+		case q.parent == vnl.HANDLE_INGRESS && is.ingress:
+			return
+		}
+	}
 	h.mark(index)
 	delete(h.rates, index)
 	delete(h.matches, e.name)
-	h.news = h.news || !h.touched[e.name]
+	h.news = h.news || known && !h.touched[e.name]
 }
 
 // limit carries out an operation on the limits of a link of ours.

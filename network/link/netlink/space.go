@@ -132,7 +132,8 @@ func (h *Host) readSpace(name string) (*link.Namespace, error) {
 	return &link.Namespace{Name: name, Owner: owner}, nil
 }
 
-// namespace carries out an operation on a namespace of ours.
+// namespace carries out an operation on a namespace of ours, and takes in what
+// it has led to: links may go into it next.
 func (h *Host) namespace(op link.Op) error {
 	h.mu.Lock()
 	ours, taken := h.spaces.has(op.Dev), h.spaces.occupied(op.Dev)
@@ -140,9 +141,19 @@ func (h *Host) namespace(op link.Op) error {
 	if !ours && taken {
 		return &TakenError{Namespace: op.Dev}
 	}
-	// It may have been looked at before it was complete.
-	defer func() { h.mu.Lock(); h.spaces.stale[op.Dev] = true; h.mu.Unlock() }()
-	path := filepath.Join(netnsDir, op.Dev)
+	err := h.changeNamespace(op, filepath.Join(netnsDir, op.Dev))
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n, rerr := h.readSpace(op.Dev)
+	if rerr != nil {
+		h.spaces.stale[op.Dev] = true
+		return errors.Join(err, rerr)
+	}
+	h.spaces.set(op.Dev, n)
+	return err
+}
+
+func (h *Host) changeNamespace(op link.Op, path string) error {
 	switch op.Verb {
 	case link.AddNamespace:
 		return h.addNamespace(path, op.Owner)

@@ -106,7 +106,7 @@ func (h *Host) note(b []byte) {
 		case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 			h.noteRoute(kind, m.Header.Flags, m.Data)
 		case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
-			h.noteQueue(m.Data)
+			h.noteQueue(kind, m.Data)
 		}
 	}
 }
