@@ -16,7 +16,7 @@ import (
 func (a *app) network() *cobra.Command {
 	return a.addTarget(group("network", "Manage networks", "",
 		a.networkList(), a.networkCreate(), a.networkShow(), a.networkGet(), a.networkSet(), a.networkUnset(),
-		a.networkEdit(), a.networkRename(), a.networkDelete(), a.networkInfo(), a.networkLeases(), a.forward(), a.acl()))
+		a.networkEdit(), a.networkRename(), a.networkDelete(), a.networkInfo(), a.networkLeases(), a.networkAllocations(), a.forward(), a.acl()))
 }
 
 func (a *app) networkList() *cobra.Command {

@@ -159,6 +159,20 @@ func TestRequests(t *testing.T) {
 			func(ctx context.Context, c *Client) (any, error) { return c.DeleteNetworkACL(ctx, "web", "x") },
 			"DELETE /1.0/network-acls/web If-Match:x", `null`, int64(7),
 		},
+		"NetworkAllocations": {
+			func(ctx context.Context, c *Client) (any, error) {
+				v, err := c.NetworkAllocations(ctx, "")
+				return len(v), err
+			},
+			"GET /1.0/network-allocations", `[{"addresses":"192.0.2.1/24"}]`, 1,
+		},
+		"NetworkAllocations of one": {
+			func(ctx context.Context, c *Client) (any, error) {
+				v, err := c.NetworkAllocations(ctx, "br0")
+				return len(v), err
+			},
+			"GET /1.0/network-allocations?filter=network+eq+%22br0%22", `[]`, 0,
+		},
 		"Target": {
 			func(ctx context.Context, c *Client) (any, error) {
 				n, _, err := c.Target("h&1").Network(ctx, "br0")

@@ -58,3 +58,14 @@ func (c *Client) NetworkLeases(ctx context.Context, name string) ([]api.NetworkL
 	v, _, err := get[[]api.NetworkLease](ctx, c, networkPath(name)+"/leases", nil)
 	return v, err
 }
+
+// NetworkAllocations returns every address and prefix in use, on all networks
+// or, when it is not empty, on the one that is called network.
+func (c *Client) NetworkAllocations(ctx context.Context, network string) ([]api.NetworkAllocation, error) {
+	var query url.Values
+	if network != "" {
+		query = url.Values{"filter": {`network eq "` + network + `"`}}
+	}
+	v, _, err := get[[]api.NetworkAllocation](ctx, c, "/1.0/network-allocations", query)
+	return v, err
+}

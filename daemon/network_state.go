@@ -1,15 +1,10 @@
 package daemon
 
 import (
-	"cmp"
 	"net/http"
-	"net/netip"
-	"slices"
 	"strconv"
 
 	"netctl/api"
-	"netctl/config"
-	"netctl/network/dhcp"
 	"netctl/network/link"
 )
 
@@ -54,44 +49,4 @@ func stateAddress(a link.Addr) api.NetworkStateAddress {
 		out.Scope = "link"
 	}
 	return out
-}
-
-// getLeases is GET /1.0/networks/{name}/leases: the leases that dnsmasq has
-// given, and the bridge's own addresses.
-func (d *Daemon) getLeases(r *http.Request) (reply, error) {
-	name, objs, err := d.findNetwork(r)
-	if err != nil {
-		return reply{}, err
-	}
-	_, cfg, err := networkConfig(objs.Get(networkKey(name)), objs.Get(networkMemberKey(name)))
-	if err != nil {
-		return reply{}, err
-	}
-	b, err := config.BridgeSchema.Decode(cfg)
-	if err != nil {
-		return reply{}, err
-	}
-	leases, err := d.parts.DHCP.Leases(name)
-	if err != nil {
-		return reply{}, err
-	}
-	mac := b.HWAddr
-	if s, err := d.parts.Links.Stats(name); err == nil {
-		mac = s.MAC
-	}
-	out := []api.NetworkLease{}
-	for _, p := range []netip.Prefix{b.V4.Address, b.V6.Address} {
-		if p.IsValid() {
-			out = append(out, api.NetworkLease{
-				Hostname: name + ".gw", Hwaddr: mac, Address: p.Addr().String(), Type: "gateway", Location: member, Project: "default",
-			})
-		}
-	}
-	slices.SortFunc(leases, func(a, b dhcp.Lease) int { return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.MAC, b.MAC)) })
-	for _, l := range leases {
-		out = append(out, api.NetworkLease{
-			Hostname: l.Hostname, Hwaddr: l.MAC, Address: l.Addr.String(), Type: "dynamic", Location: member, Project: "default",
-		})
-	}
-	return reply{metadata: out}, nil
 }

@@ -21,7 +21,7 @@ import (
 // turn the writes of networks into operations.
 var extensions = []string{
 	"api_filtering", "certificate_project", "certificate_token", "certificate_update", "etag", "explicit_trust_token",
-	"container_full", "instance_nic_network", "instances", "metadata_configuration", "metrics", "network", "network_acl", "network_forward", "network_leases",
+	"container_full", "instance_nic_network", "instances", "metadata_configuration", "metrics", "network", "network_acl", "network_allocations", "network_forward", "network_leases",
 	"network_state", "operation_wait", "patch", "projects",
 	"netctl_bgp",
 }
