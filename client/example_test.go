@@ -70,6 +70,57 @@ func ExampleClient_DryRun() {
 	// Output: link ip link del br0
 }
 
+// Send what arrives for an address to instances, some ports elsewhere.
+func ExampleClient_CreateNetworkForward() {
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	rev, err := c.CreateNetworkForward(context.Background(), "br0", api.NetworkForwardsPost{
+		ListenAddress: "198.51.100.7",
+		Config:        map[string]string{"target_address": "10.0.0.10"},
+		Ports:         []api.NetworkForwardPort{{Protocol: "tcp", ListenPort: "80,443", TargetAddress: "10.0.0.11"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("stored as revision", rev)
+	// Output: stored as revision 7
+}
+
+// Let web traffic in, and have a network use that.
+func ExampleClient_CreateNetworkACL() {
+	ctx := context.Background()
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	_, err := c.CreateNetworkACL(ctx, api.NetworkACLsPost{
+		Name:    "web",
+		Ingress: []api.NetworkACLRule{{Action: "allow", State: "enabled", Protocol: "tcp", DestinationPort: "80,443"}},
+		Egress:  []api.NetworkACLRule{{Action: "allow", State: "enabled"}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = c.PatchNetwork(ctx, "br1", api.NetworkPatch{Config: map[string]string{"security.acls": "web"}}, "")
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// Find out who has an address.
+func ExampleClient_NetworkAllocations() {
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	all, err := c.NetworkAllocations(context.Background(), "br0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, a := range all {
+		fmt.Println(a.Address, a.Type, a.UsedBy, a.Key)
+	}
+	// Output: 198.51.100.7/32 network-forward /1.0/networks/br0/forwards/198.51.100.7 listen_address
+}
+
 // exampleSocket is where a daemon with canned answers listens.
 func exampleSocket() string {
 	dir, err := os.MkdirTemp("", "netctl")
@@ -94,6 +145,11 @@ func exampleSocket() string {
 	m.HandleFunc("GET /1.0/networks/br0", answer(200, `{"type":"sync","metadata":{"name":"br0","config":{"ipv4.address":"198.51.100.1/24"}}}`))
 	m.HandleFunc("PATCH /1.0/networks/br0", answer(412, `{"type":"error","error_code":412,"error":"ETag doesn't match: /1.0/networks/br0 has changed since it was read; read it again"}`))
 	m.HandleFunc("DELETE /1.0/networks/br0", answer(200, `{"type":"sync","metadata":{"members":[{"changes":[{"target":"link","command":"ip link del br0"}]}]}}`))
+	m.HandleFunc("POST /1.0/networks/br0/forwards", answer(201, `{"type":"sync","metadata":null}`))
+	m.HandleFunc("POST /1.0/network-acls", answer(201, `{"type":"sync","metadata":null}`))
+	m.HandleFunc("PATCH /1.0/networks/br1", answer(200, `{"type":"sync","metadata":null}`))
+	m.HandleFunc("GET /1.0/network-allocations", answer(200, `{"type":"sync","metadata":[{"addresses":"198.51.100.7/32","type":"network-forward",
+		"used_by":"/1.0/networks/br0/forwards/198.51.100.7","network":"br0","key":"listen_address"}]}`))
 	m.HandleFunc("GET /1.0/status", answer(200, `{"type":"sync","metadata":{"revision":7,"applied":7,"targets":[]}}`))
 	go func() { _ = (&http.Server{Handler: m, ReadHeaderTimeout: time.Second}).Serve(l) }()
 	return path

@@ -35,9 +35,10 @@ import "context"
 
 // The limits of one Update. Every engine has and enforces the same, so that
 // what works with one works with all. They leave room for a change of a peer
-// that thousands of networks name.
+// that thousands of networks name, and for another name of a network with ten
+// thousand forwards.
 const (
-	MaxOps   = 10_000  // keys put or deleted
+	MaxOps   = 25_000  // keys put or deleted
 	MaxBytes = 8 << 20 // keys and values together
 )
 
