@@ -121,6 +121,49 @@ func ExampleClient_NetworkAllocations() {
 	// Output: 198.51.100.7/32 network-forward /1.0/networks/br0/forwards/198.51.100.7 listen_address
 }
 
+// Create an instance whose address is announced while it runs, and start it.
+func ExampleClient_CreateInstance() {
+	ctx := context.Background()
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	task, err := c.CreateInstance(ctx, api.InstancesPost{
+		Name: "web", Type: api.Container, Start: true,
+		Devices: map[string]map[string]string{
+			"eth0": {"network": "br0", "ipv4.address": "198.51.100.10", "ipv4.routes.external": "203.0.113.7/32"},
+		},
+	})
+	if err != nil {
+		fmt.Println(err) // it was not created
+		return
+	}
+	if err := task.Wait(ctx); err != nil {
+		fmt.Println(err) // it was created, and is stopped
+		return
+	}
+	s, err := c.InstanceState(ctx, "web")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(s.Status, "in", s.Netns)
+	// Output: Running in /run/netns/web
+}
+
+// Stop an instance. The operation ends when its routes have been withdrawn and
+// its NICs are gone.
+func ExampleClient_SetInstanceState() {
+	ctx := context.Background()
+	c := client.Unix(exampleSocket())
+	defer c.Close()
+	task, err := c.SetInstanceState(ctx, "web", api.InstanceStatePut{Action: "stop"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(task.Operation.Description, task.Wait(ctx))
+	// Output: Stopping instance <nil>
+}
+
 // exampleSocket is where a daemon with canned answers listens.
 func exampleSocket() string {
 	dir, err := os.MkdirTemp("", "netctl")
@@ -150,6 +193,13 @@ func exampleSocket() string {
 	m.HandleFunc("PATCH /1.0/networks/br1", answer(200, `{"type":"sync","metadata":null}`))
 	m.HandleFunc("GET /1.0/network-allocations", answer(200, `{"type":"sync","metadata":[{"addresses":"198.51.100.7/32","type":"network-forward",
 		"used_by":"/1.0/networks/br0/forwards/198.51.100.7","network":"br0","key":"listen_address"}]}`))
+	begun := func(what string) http.HandlerFunc {
+		return answer(202, `{"type":"async","metadata":{"id":"1","status_code":103,"description":"`+what+`"}}`)
+	}
+	m.HandleFunc("POST /1.0/instances", begun("Creating instance"))
+	m.HandleFunc("PUT /1.0/instances/web/state", begun("Stopping instance"))
+	m.HandleFunc("GET /1.0/instances/web/state", answer(200, `{"type":"sync","metadata":{"status":"Running","netns":"/run/netns/web"}}`))
+	m.HandleFunc("GET /1.0/operations/1/wait", answer(200, `{"type":"sync","metadata":{"id":"1","status_code":200}}`))
 	m.HandleFunc("GET /1.0/status", answer(200, `{"type":"sync","metadata":{"revision":7,"applied":7,"targets":[]}}`))
 	go func() { _ = (&http.Server{Handler: m, ReadHeaderTimeout: time.Second}).Serve(l) }()
 	return path

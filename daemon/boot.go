@@ -47,8 +47,10 @@ func (d *Daemon) ofThisBoot(ctx context.Context, backup *db.Objects) (*db.Object
 
 // autostart makes what is stored of instances true after the host was booted:
 // those with boot.autostart run, and the others do not, for nothing of them is
-// left. A restart of the daemon alone changes nothing.
-func (d *Daemon) autostart(ctx context.Context) error {
+// left. A restart of the daemon alone changes nothing. When the store cannot be
+// written the daemon goes on, for there are routes to announce, with what ran
+// before the boot.
+func (d *Daemon) autostart(ctx context.Context) {
 	_, err := d.store.Update(ctx, func(tx *db.Tx) error {
 		var last storedBoot
 		if err := load(tx.Get, bootKey, &last); err != nil || last.ID == d.opts.BootID {
@@ -79,5 +81,7 @@ func (d *Daemon) autostart(ctx context.Context) error {
 		}
 		return tx.Put(bootKey, schemaVersion, storedBoot{d.opts.BootID})
 	})
-	return err
+	if err != nil {
+		d.log.Error("instances were not started and stopped as after a boot", "err", err)
+	}
 }

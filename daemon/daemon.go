@@ -151,9 +151,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	handler := d.router()
 	d.https, d.exporter = d.newWeb("https", handler), d.newWeb("metrics", d.metricsSite())
 	d.newLoops()
-	if err := d.autostart(ctx); err != nil {
-		return err
-	}
+	d.autostart(ctx)
 	return d.run(ctx, handler)
 }
 

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"netctl/api"
 	"netctl/db"
+	"netctl/reconcile"
 )
 
 // followBound is how long an operation waits for the host.
@@ -76,6 +78,9 @@ func (d *Daemon) setRunning(tx *db.Tx, name string, netns storedNetns) error {
 // does run. When it cannot, it is stored as stopped again.
 func (d *Daemon) started(ctx context.Context, name string, rev int64) error {
 	err := d.followed(ctx, name, rev)
+	if err == nil {
+		err = d.harmed(name)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err // or it goes on with the next daemon
 	}
@@ -176,6 +181,28 @@ func (d *Daemon) followed(ctx context.Context, name string, rev int64) error {
 	}
 	if t, ok := ofInstance(d.troubles(), name); ok {
 		return api.Errorf(api.Unavailable, "%s", t.line)
+	}
+	return nil
+}
+
+// harmed returns what is wrong with the links and the filters of the networks
+// that an instance is on, or of all, so that it must not run: its packets might
+// go unfiltered. Without DHCP it may.
+func (d *Daemon) harmed(name string) error {
+	known := d.decoder.latest()
+	i, ok := instanceKind.search(known.Instances, name)
+	if !ok {
+		return nil
+	}
+	targets := slices.DeleteFunc(d.datapath.Status(), func(t reconcile.Status) bool { return t.Target == "dhcp" })
+	for _, t := range troublesOf(targets) {
+		ours := !strings.Contains(t.line, "instance ") && !strings.Contains(t.line, "network ")
+		for _, nic := range known.Instances[i].NICs {
+			ours = ours || strings.Contains(t.line, "network "+nic.Network+":")
+		}
+		if ours {
+			return api.Errorf(api.Unavailable, "instance %q: %s", name, t.line)
+		}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
@@ -277,5 +278,72 @@ func TestInstanceStateAddresses(t *testing.T) {
 	}
 	if want := []string{"inet 10.1.0.8/24 global", "inet 10.1.0.7/24 global"}; !slices.Equal(have, want) { // the fake's lease
 		t.Errorf("addresses %q, want %q", have, want)
+	}
+}
+
+// TestStartFails has the host refuse what a start needs.
+func TestStartFails(t *testing.T) {
+	for _, tt := range []struct {
+		name, wrong string // what applying links fails with
+		fails       bool
+	}{
+		{"the instance", "instance web: device eth0: network namespace blue is gone", true},
+		{"its network", "network br0: no bridge", true},
+		{"everything", "netlink is out to lunch", true},
+		{"another instance", "instance web2: device eth0: network namespace blue is gone", false},
+		{"another network", "network br1: no bridge", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.bridge()
+			b.done(b.CreateInstance(t.Context(), api.InstancesPost{Name: "web", Devices: nics(map[string]string{"eth0": "br0"})}))
+			b.host.breakLinks(errors.New(tt.wrong))
+			task, err := b.action("web", "start")
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = task.Wait(t.Context())
+			if (err != nil) != tt.fails || err != nil && !strings.Contains(err.Error(), tt.wrong) {
+				t.Errorf("start: %v", err)
+			}
+			want := "Running"
+			if tt.fails {
+				want = "Stopped"
+			}
+			if i := b.instance("web"); i.Status != want {
+				t.Errorf("instance is %s, want %s", i.Status, want)
+			}
+			b.host.breakLinks(nil)
+			if tt.fails {
+				b.done(b.action("web", "start"))
+			}
+		})
+	}
+}
+
+func (f *fakeHost) breakLinks(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = err
+}
+
+// TestErroredInstance has something happen to one that runs.
+func TestErroredInstance(t *testing.T) {
+	b := newBench(t)
+	b.bridge()
+	b.done(b.CreateInstance(t.Context(), api.InstancesPost{Name: "web", Start: true, Devices: nics(map[string]string{"eth0": "br0"})}))
+	b.host.breakLinks(errors.New("instance web: device eth0: gone"))
+	b.host.changed <- struct{}{}
+	b.eventually("an error", func() bool {
+		i := b.instance("web")
+		return i.Status == "Error" && strings.Contains(i.StatusMessage, "device eth0: gone, since ")
+	})
+	if body := b.get("/1.0/metrics"); !strings.Contains(body, `netctl_instances{status="error"} 1`) {
+		t.Errorf("metrics say %s", body)
+	}
+	b.host.breakLinks(nil)
+	b.eventually("healed", func() bool { return b.instance("web").Status == "Running" })
+	if body := b.get("/1.0/metrics"); !strings.Contains(body, `netctl_instances{status="running"} 1`) {
+		t.Errorf("metrics say %s", body)
 	}
 }

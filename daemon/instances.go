@@ -13,6 +13,7 @@ import (
 	"netctl/api"
 	"netctl/db"
 	"netctl/network"
+	"netctl/reconcile"
 )
 
 func instanceURL(name string) string { return "/1.0/instances/" + url.PathEscape(name) }
@@ -139,8 +140,12 @@ type trouble struct {
 
 // troubles returns what is wrong on the host now.
 func (d *Daemon) troubles() []trouble {
+	return troublesOf(slices.Concat(d.datapath.Status(), d.speaking.Status()))
+}
+
+func troublesOf(targets []reconcile.Status) []trouble {
 	var out []trouble
-	for _, t := range slices.Concat(d.datapath.Status(), d.speaking.Status()) {
+	for _, t := range targets {
 		if t.Err == nil {
 			continue
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"netctl/network/link"
 	"netctl/test/lab"
 )
 
@@ -20,9 +21,11 @@ import (
 //	host CMD...        runs CMD on the host of the daemon
 //	until [!] CMD...   repeats an exec or host command until it does (not) succeed
 //	daemon SIGNAL      stops the daemon with a signal and starts it again
+//	boot               starts the daemon again as after a boot of the host
 //	stopped            waits until the daemon has ended by itself
 //
-// The commands netctl, lxc and curl find the daemon by themselves.
+// The commands netctl, lxc and curl find the daemon by themselves. WEB, DB and VM
+// are names for instances.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "../script", UpdateScripts: os.Getenv("UPDATE") != "", RequireExplicitExec: true,
@@ -37,11 +40,14 @@ func TestScript(t *testing.T) {
 			}
 			env.Setenv("SOCKET", filepath.Join(d.Dir, "unix.socket"))
 			env.Setenv("DIR", d.Dir)
+			for _, name := range []string{"web", "db", "vm"} {
+				env.Setenv(strings.ToUpper(name), l.Instance(name))
+			}
 			env.Setenv("HOME", env.WorkDir)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"host": hostCmd, "until": untilCmd, "daemon": daemonCmd, "stopped": stoppedCmd,
+			"host": hostCmd, "until": untilCmd, "daemon": daemonCmd, "boot": bootCmd, "stopped": stoppedCmd,
 		},
 	})
 }
@@ -93,6 +99,17 @@ func untilCmd(ts *testscript.TestScript, neg bool, args []string) {
 
 func daemonCmd(ts *testscript.TestScript, _ bool, args []string) {
 	daemonOf(ts).Restart(map[string]syscall.Signal{"TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL, "HUP": syscall.SIGHUP, "INT": syscall.SIGINT}[args[0]])
+}
+
+// bootCmd stops the daemon, takes its links away and makes it believe that what
+// it remembers is of another boot.
+func bootCmd(ts *testscript.TestScript, _ bool, _ []string) {
+	d := daemonOf(ts)
+	d.Stop(syscall.SIGTERM)
+	ts.Check(ts.Exec("sqlite3", filepath.Join(d.Dir, "netctl.db"), `UPDATE objects SET value = '{"id":"another"}' WHERE key GLOB '/boot/*'`))
+	d.NS.Run("ip", "link", "delete", "group", fmt.Sprint(link.Group))
+	d.Start()
+	d.WaitReady()
 }
 
 func stoppedCmd(ts *testscript.TestScript, _ bool, _ []string) {

@@ -128,6 +128,19 @@ func (l *Lab) Link(a *NS, aDev string, b *NS, bDev string) {
 	b.Run("ip", "link", "set", bDev, "up")
 }
 
+// Instance returns a name for an instance of a daemon of the lab. All hosts of
+// all labs share the directory of network namespaces, and an instance has one of
+// its name there; what is left of it is deleted with the lab.
+func (l *Lab) Instance(name string) string {
+	full := l.prefix + name
+	l.Cleanup(func() {
+		if _, err := os.Stat("/run/netns/" + full); err == nil {
+			deleteNS(full)
+		}
+	})
+	return full
+}
+
 // Addr adds addresses to an interface, without duplicate address detection.
 func (ns *NS) Addr(dev string, prefixes ...string) {
 	ns.Lab.Helper()
