@@ -123,18 +123,16 @@ type RuleSpec struct {
 func (s ACLSpec) Decode() (ACL, error) {
 	_, err := ACLSchema.Decode(s.Config)
 	var a ACL
-	var in, out error
+	var in, out []error
 	a.Ingress, in = decodeRules("ingress", s.Ingress)
 	a.Egress, out = decodeRules("egress", s.Egress)
-	if err := errors.Join(err, in, out); err != nil {
+	if err := joinSome(slices.Concat([]error{err}, in, out)); err != nil {
 		return ACL{}, err
 	}
 	return a, nil
 }
 
-func decodeRules(direction string, specs []RuleSpec) ([]ACLRule, error) {
-	var errs []error
-	var out []ACLRule
+func decodeRules(direction string, specs []RuleSpec) (out []ACLRule, errs []error) {
 	first := make(map[RuleSpec]int, len(specs))
 	for i, s := range specs {
 		if j, twice := first[s]; twice {
@@ -150,5 +148,5 @@ func decodeRules(direction string, specs []RuleSpec) ([]ACLRule, error) {
 			out = append(out, r)
 		}
 	}
-	return out, errors.Join(errs...)
+	return out, errs
 }

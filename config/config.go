@@ -14,6 +14,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -136,4 +137,15 @@ func KeyErrors(err error) []*KeyError {
 		return []*KeyError{ke}
 	}
 	return nil
+}
+
+// joinSome joins errors of lists that users write, without those that nobody
+// would read. Some may be nil.
+func joinSome(errs []error) error {
+	const limit = 50
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if more := len(errs) - limit; more > 0 {
+		errs = append(errs[:limit:limit], fmt.Errorf("and %d more errors", more))
+	}
+	return errors.Join(errs...)
 }

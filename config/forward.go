@@ -2,7 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -80,17 +79,17 @@ func (s ForwardSpec) Decode() (Forward, error) {
 	}
 	var all []specPort
 	for i, p := range s.Ports {
-		ports, err := s.decodePort(i, p, f.Target)
-		all, errs = append(all, ports...), append(errs, err)
+		ports, wrong := s.decodePort(i, p, f.Target)
+		all, errs = append(all, ports...), append(errs, wrong...)
 	}
 	slices.SortStableFunc(all, func(a, b specPort) int {
 		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.First, b.First))
 	})
-	errs = append(errs, checkPortsUnique(all))
+	errs = append(errs, checkPortsUnique(all)...)
 	for _, p := range all {
 		f.Ports = append(f.Ports, p.ForwardPort)
 	}
-	if err := errors.Join(errs...); err != nil {
+	if err := joinSome(errs); err != nil {
 		return Forward{}, err
 	}
 	return f, nil
@@ -104,7 +103,7 @@ type specPort struct {
 
 // checkPortsUnique refuses ports that are listened on twice. They are sorted by
 // protocol and first port.
-func checkPortsUnique(ports []specPort) error {
+func checkPortsUnique(ports []specPort) []error {
 	var errs []error
 	widest := 0 // of those before, the one that ends last
 	for i := 1; i < len(ports); i++ {
@@ -116,13 +115,12 @@ func checkPortsUnique(ports []specPort) error {
 			widest = i
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // decodePort returns the ports of one entry, or everything that is wrong with
 // it. Normal is where other ports go.
-func (s ForwardSpec) decodePort(i int, p PortSpec, normal netip.Addr) ([]specPort, error) {
-	var errs []error
+func (s ForwardSpec) decodePort(i int, p PortSpec, normal netip.Addr) (out []specPort, errs []error) {
 	fail := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if p.Protocol != "tcp" && p.Protocol != "udp" {
 		fail("invalid port protocol in port specification %d, protocol must be one of: tcp, udp", i)
@@ -151,9 +149,8 @@ func (s ForwardSpec) decodePort(i int, p PortSpec, normal netip.Addr) ([]specPor
 		fail("mismatch of listen port(s) and target port(s) count in port specification %d: %d and %d", i, from, have)
 	}
 	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+		return nil, errs
 	}
-	var out []specPort
 	for _, pair := range pairPorts(listen, to) {
 		out = append(out, specPort{ForwardPort{
 			Protocol: p.Protocol, Target: target, First: pair[0].First, Last: pair[0].Last, To: pair[1].First, ToLast: pair[1].Last,
@@ -220,5 +217,5 @@ func (s ForwardSpec) CheckTargets(subnet netip.Prefix) error {
 	for i, p := range s.Ports {
 		check(p.TargetAddress, fmt.Sprintf("target address is not within the network subnet in port specification %d", i))
 	}
-	return errors.Join(errs...)
+	return joinSome(errs)
 }

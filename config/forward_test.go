@@ -99,6 +99,19 @@ func TestForwardDecode(t *testing.T) {
 	}
 }
 
+// TestManyErrors keeps the answer to a list with nothing good in it short.
+func TestManyErrors(t *testing.T) {
+	spec := ForwardSpec{Listen: netip.MustParseAddr("198.51.100.7"), Ports: []PortSpec{{"tcp", strings.Repeat("80,", 100_000) + "80", "10.0.0.1", ""}}}
+	_, err := spec.Decode()
+	if err == nil || strings.Count(err.Error(), "\n") != 50 || !strings.HasSuffix(err.Error(), "\nand 99950 more errors") {
+		t.Errorf("%.100q", err)
+	}
+	_, err = ACLSpec{Egress: make([]RuleSpec, 100_000)}.Decode()
+	if err == nil || strings.Count(err.Error(), "\n") != 50 {
+		t.Errorf("%.100q", err)
+	}
+}
+
 func TestForwardTargets(t *testing.T) {
 	spec := ForwardSpec{
 		Listen: netip.MustParseAddr("198.51.100.7"), Config: map[string]string{"target_address": "10.0.1.9"},

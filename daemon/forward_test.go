@@ -78,7 +78,7 @@ func TestForward(t *testing.T) {
 	}
 }
 
-// TestForwardEvents tells what happened to whom.
+// TestForwardEvents tells what happened to which forward and which ACL.
 func TestForwardEvents(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -92,7 +92,16 @@ func TestForwardEvents(t *testing.T) {
 	b.applied(b.CreateNetworkForward(ctx, "br0", webForward()))
 	b.applied(b.UpdateNetworkForward(ctx, "br0", listen7, api.NetworkForwardPut{}, ""))
 	b.applied(b.DeleteNetworkForward(ctx, "br0", listen7, ""))
-	for _, action := range []string{"created", "updated", "deleted"} {
+	b.applied(b.CreateNetworkACL(ctx, api.NetworkACLsPost{Name: "web"}))
+	b.applied(b.UpdateNetworkACL(ctx, "web", api.NetworkACLPut{Description: "x"}, ""))
+	b.applied(b.RenameNetworkACL(ctx, "web", "www"))
+	b.applied(b.DeleteNetworkACL(ctx, "www", ""))
+	const forward = " /1.0/networks/br0/forwards/198.51.100.7"
+	for _, want := range []string{
+		"network-forward-created" + forward, "network-forward-updated" + forward, "network-forward-deleted" + forward,
+		"network-acl-created /1.0/network-acls/web", "network-acl-updated /1.0/network-acls/web",
+		"network-acl-renamed /1.0/network-acls/www", "network-acl-deleted /1.0/network-acls/www",
+	} {
 		e, err := events.Next()
 		if err != nil {
 			t.Fatal(err)
@@ -101,8 +110,8 @@ func TestForwardEvents(t *testing.T) {
 		if err := json.Unmarshal(e.Metadata, &body); err != nil {
 			t.Fatal(err)
 		}
-		if body.Action != "network-forward-"+action || body.Source != "/1.0/networks/br0/forwards/198.51.100.7" {
-			t.Errorf("event %+v, want %s", body, action)
+		if have := body.Action + " " + body.Source; have != want {
+			t.Errorf("event %s, want %s", have, want)
 		}
 	}
 }

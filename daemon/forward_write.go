@@ -226,7 +226,8 @@ func moveForwards(tx *db.Tx, from, to string) error {
 }
 
 // forwardsInside refuses subnets of a network that do not have what its
-// forwards lead to. Old is its configuration before the write.
+// forwards lead to, and names the first of these. Old is its configuration
+// before the write.
 func forwardsInside(tx *db.Tx, name string, cfg, old map[string]string) error {
 	if cfg["ipv4.address"] == old["ipv4.address"] && cfg["ipv6.address"] == old["ipv6.address"] {
 		return nil
@@ -240,6 +241,9 @@ func forwardsInside(tx *db.Tx, name string, cfg, old map[string]string) error {
 		}
 		if err := f.spec(listen).CheckTargets(subnetOf(cfg, listen)); err != nil {
 			errs = append(errs, fmt.Errorf("network %q: its forward %s stands in the way: %w", name, listen, err))
+		}
+		if len(errs) == 10 {
+			break
 		}
 	}
 	if len(errs) == 0 {
