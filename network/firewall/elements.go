@@ -93,7 +93,11 @@ func (n *Network) Content() (Content, error) {
 			add(home+no, text(f.Subnet)+" . "+dev, "")
 		}
 	}
-	c := Content{Elements: es}
+	c, err := n.guard()
+	if err != nil {
+		return Content{}, err
+	}
+	c.Elements = append(c.Elements, es...)
 	c.Sort()
 	return c, nil
 }

@@ -4,7 +4,8 @@
 // The tables are ours alone; others are never touched. Most of their chains,
 // rules and set declarations are the same whatever is wanted ([Layouts]); what
 // is wanted is a [Config], of which each network, NIC and forward becomes
-// elements of the sets.
+// elements of the sets. Only what users write in ACLs becomes rules, in chains
+// of their own ([List]).
 package firewall
 
 import "net/netip"
@@ -34,14 +35,8 @@ type Network struct {
 	V4, V6 Family
 	DNS    bool // clients may ask the bridge for DNS (TCP and UDP 53)
 
-	ACLs            []string // names, in the order of the network; empty for none
+	ACLs            []string // names of Config.ACLs, in the order of the network; empty for none
 	Ingress, Egress Default  // of what no rule of ACLs matches, when there are some
-}
-
-// A Default is what happens to traffic that no rule of an ACL matches.
-type Default struct {
-	Action Action
-	Logged bool
 }
 
 // A Family is how one address family of a network is treated.

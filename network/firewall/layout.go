@@ -98,10 +98,21 @@ func inet() *Layout {
 			{Name: "nat_before", Type: "nat", Hook: "postrouting", Priority: natBefore},
 			{Name: "nat_after", Type: "nat", Hook: "postrouting", Priority: natAfter},
 			{Name: "bgp"},
+			{Name: "acl_input", Type: "filter", Hook: "input"},
+			{Name: "acl_output", Type: "filter", Hook: "output"},
+			// Each of the two networks of a packet has its say: to accept it
+			// ends a chain with a hook, and only that.
+			{Name: "acl_egress", Type: "filter", Hook: "forward"},
+			{Name: "acl_ingress", Type: "filter", Hook: "forward"},
 		},
 		Sets: []Set{
 			{Name: bgpPorts, Key: []string{"inet_service"}},
 			{Name: bridged, Key: []string{"ifname", "ifname"}},
+			{Name: aclNets, Key: []string{"ifname"}},
+			{Name: aclDNS, Key: []string{"ifname"}},
+			{Name: aclWithin, Key: []string{"ifname", "ifname"}},
+			{Name: aclEgress, Key: []string{"ifname"}, Value: "verdict"},
+			{Name: aclIngress, Key: []string{"ifname"}, Value: "verdict"},
 		},
 	}
 	for _, f := range families {
@@ -145,7 +156,22 @@ func inet() *Layout {
 			l.add("nat_"+order, f.nat(order)...)
 		}
 	}
+	l.acls()
 	return l
+}
+
+// acls adds the rules that lead to those of ACLs.
+func (l *Layout) acls() {
+	in, out := "iifname @"+aclNets, "oifname @"+aclNets
+	l.add("acl_input", "iifname @"+aclDNS+" meta l4proto { tcp, udp } th dport 53 accept")
+	for _, f := range families {
+		l.add("acl_input", fmt.Sprintf("%s meta nfproto %s udp dport %d accept", in, f.nfproto, f.dhcpPort), in+" "+f.vital+" accept")
+		l.add("acl_output", fmt.Sprintf("%s meta nfproto %s udp sport %d accept", out, f.nfproto, f.dhcpPort), out+" "+f.vital+" accept")
+	}
+	l.add("acl_input", "iifname vmap @"+aclEgress)
+	l.add("acl_output", "oifname vmap @"+aclIngress)
+	l.add("acl_egress", "iifname . oifname @"+aclWithin+" accept", "iifname vmap @"+aclEgress)
+	l.add("acl_ingress", "iifname . oifname @"+aclWithin+" accept", "oifname vmap @"+aclIngress)
 }
 
 // add appends rules to a chain.
@@ -187,6 +213,12 @@ const (
 	hairpin    = "hairpin"    // the subnets of forwards twice, where answers would not pass the host
 	listens    = "listens"    // the addresses of forwards
 
+	aclNets    = "acl_nets"    // bridges of networks with ACLs
+	aclDNS     = "acl_dns"     // those whose clients may ask for DNS
+	aclWithin  = "acl_within"  // those twice, between whose ports ACLs do not count
+	aclEgress  = "acl_egress"  // those, and what becomes of what comes from there
+	aclIngress = "acl_ingress" // those, and what becomes of what goes there
+
 	forwardPort  = "forward_port"  // ports and their targets
 	forwardRange = "forward_range" // ranges of ports that stay what they are, and their targets
 	forwardInto  = "forward_into"  // ranges of ports that become one, and their targets
@@ -199,7 +231,8 @@ type family struct {
 	nfproto   string
 	ip        string // the protocol, and the family of snat
 	addr      string // the type of addresses
-	icmp      string
+	icmp      string // what clients may send to the host
+	vital     string // what IP needs of ICMP, whatever ACLs say
 	dhcpPort  int
 	multicast string // destinations that are never translated
 }
@@ -207,6 +240,7 @@ type family struct {
 var families = []family{
 	{
 		n: "4", nfproto: "ipv4", ip: "ip", addr: "ipv4_addr", dhcpPort: 67,
+		vital:     "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
 		icmp:      "icmp type { destination-unreachable, echo-request, time-exceeded, parameter-problem }",
 		multicast: "{ 224.0.0.0/4, 255.255.255.255 }",
 	},
@@ -216,6 +250,11 @@ var families = []family{
 			"destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request",
 			"mld-listener-report", "mld-listener-done", "nd-router-solicit", "nd-neighbor-solicit",
 			"nd-neighbor-advert", "mld2-listener-report",
+		}, ", ") + " }",
+		vital: "icmpv6 type { " + strings.Join([]string{
+			"destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem",
+			"mld-listener-query", "mld-listener-report", "mld-listener-done", "mld2-listener-report",
+			"nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert",
 		}, ", ") + " }",
 		multicast: "ff00::/8",
 	},

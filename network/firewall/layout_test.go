@@ -167,4 +167,19 @@ nat_after: ip6 saddr . oifname @home6 return
 nat_after: ip6 saddr @own6 return
 nat_after: ip6 saddr @masquerade6_after masquerade
 nat_after: snat ip6 to ip6 saddr map @snat6_after
+acl_input: iifname @acl_dns meta l4proto { tcp, udp } th dport 53 accept
+acl_input: iifname @acl_nets meta nfproto ipv4 udp dport 67 accept
+acl_input: iifname @acl_nets icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+acl_output: oifname @acl_nets meta nfproto ipv4 udp sport 67 accept
+acl_output: oifname @acl_nets icmp type { destination-unreachable, time-exceeded, parameter-problem } accept
+acl_input: iifname @acl_nets meta nfproto ipv6 udp dport 547 accept
+acl_input: iifname @acl_nets icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+acl_output: oifname @acl_nets meta nfproto ipv6 udp sport 547 accept
+acl_output: oifname @acl_nets icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem, mld-listener-query, mld-listener-report, mld-listener-done, mld2-listener-report, nd-router-solicit, nd-router-advert, nd-neighbor-solicit, nd-neighbor-advert } accept
+acl_input: iifname vmap @acl_egress
+acl_output: oifname vmap @acl_ingress
+acl_egress: iifname . oifname @acl_within accept
+acl_egress: iifname vmap @acl_egress
+acl_ingress: iifname . oifname @acl_within accept
+acl_ingress: oifname vmap @acl_ingress
 `

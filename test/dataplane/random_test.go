@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"go4.org/netipx"
 	"pgregory.net/rapid"
 
 	"netctl/network/firewall"
@@ -52,16 +53,59 @@ func families(v6 bool, i int) *rapid.Generator[firewall.Family] {
 	})
 }
 
+// defaults generates what a network does with what its ACLs do not match.
+func defaults() *rapid.Generator[firewall.Default] {
+	return rapid.Custom(func(t *rapid.T) firewall.Default {
+		return firewall.Default{
+			Action: rapid.SampledFrom([]firewall.Action{firewall.Allow, firewall.Drop, firewall.Reject}).Draw(t, "action"),
+			Logged: rapid.Bool().Draw(t, "logged"),
+		}
+	})
+}
+
+// aclRules generates rules of ACLs.
+func aclRules() *rapid.Generator[firewall.ACLRule] {
+	subjects := rapid.SliceOfN(rapid.Map(rapid.SampledFrom([]string{
+		"0.0.0.0/0", "10.0.0.0/8", "10.0.0.7/32", "192.0.2.0/25", "::/0", "2001:db8::/32", "2001:db8::7/128", "fe80::/10", "255.255.255.255/32",
+	}), func(s string) netipx.IPRange { return netipx.RangeOfPrefix(prefix(s)) }), 0, 3)
+	ports := rapid.SliceOfN(rapid.SampledFrom([]firewall.PortRange{{First: 0, Last: 0}, {First: 1, Last: 80}, {First: 22, Last: 22}, {First: 80, Last: 99}, {First: 1024, Last: 65535}, {First: 0, Last: 65535}}), 0, 3)
+	number := rapid.Ptr(rapid.Uint8(), true)
+	return rapid.Custom(func(t *rapid.T) firewall.ACLRule {
+		d := defaults().Draw(t, "action")
+		r := firewall.ACLRule{Action: d.Action, Logged: d.Logged, Source: subjects.Draw(t, "source"), Destination: subjects.Draw(t, "destination")}
+		r.Protocol = oneOf(t, "protocol", "", "tcp", "udp", "icmp4", "icmp6")
+		switch r.Protocol {
+		case "tcp", "udp":
+			r.SourcePort, r.DestPort = ports.Draw(t, "from"), ports.Draw(t, "to")
+		case "icmp4", "icmp6":
+			r.ICMPType, r.ICMPCode = number.Draw(t, "type"), number.Draw(t, "code")
+		}
+		return r
+	})
+}
+
 // filters generates what a packet filter may be wanted to do.
 func filters() *rapid.Generator[firewall.Config] {
 	return rapid.Custom(func(t *rapid.T) firewall.Config {
 		var c firewall.Config
+		for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"0-a", "accept", "web"}), rapid.ID[string]).Draw(t, "acls") {
+			c.ACLs = append(c.ACLs, &firewall.ACL{
+				Name: name, Ingress: rapid.SliceOfN(aclRules(), 0, 4).Draw(t, "ingress"), Egress: rapid.SliceOfN(aclRules(), 0, 2).Draw(t, "egress"),
+			})
+		}
 		for i, name := range []string{"a.b", "br-0", "br0", "br_1", "x012345678901_4"} {
 			if rapid.Bool().Draw(t, name) {
-				c.Networks = append(c.Networks, &firewall.Network{
+				n := &firewall.Network{
 					Name: name, DNS: rapid.Bool().Draw(t, "dns"),
 					V4: families(false, i+1).Draw(t, "v4"), V6: families(true, i+1).Draw(t, "v6"),
-				})
+				}
+				for _, a := range c.ACLs {
+					if rapid.Bool().Draw(t, "assigned") {
+						n.ACLs = append(n.ACLs, a.Name)
+					}
+				}
+				n.Ingress, n.Egress = defaults().Draw(t, "ingress"), defaults().Draw(t, "egress")
+				c.Networks = append(c.Networks, n)
 			}
 		}
 		for _, dev := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"a", "veth0", "x012345678901_4"}), rapid.ID[string]).Draw(t, "nics") {
