@@ -36,6 +36,41 @@ func routed(l *Link, to ...string) State {
 	return s
 }
 
+// container is the link of a container's NIC as it is wanted.
+func container(change func(*Link)) *Link {
+	l := &Link{
+		Name: "veth0", Kind: Veth, Owner: "web/eth0", MTU: 1500, Port: &Port{Bridge: "br0", Isolated: true},
+		Peer: &Peer{Netns: Netns{Name: "web"}, Name: "eth0", MAC: "02:00:00:00:00:09", MTU: 1500},
+	}
+	if change != nil {
+		change(l)
+	}
+	return l
+}
+
+// machine is the link of a virtual machine's NIC as it is wanted.
+func machine(change func(*Link)) *Link {
+	l := &Link{Name: "tap0", Kind: Tap, Owner: "vm/eth0", MTU: 1500, Tap: &Tun{}}
+	if change != nil {
+		change(l)
+	}
+	return l
+}
+
+// hops are given by the name of an interface and a gateway, if any.
+func hops(ss ...string) []Hop {
+	var hs []Hop
+	for _, s := range ss {
+		dev, via, _ := strings.Cut(s, " ")
+		h := Hop{Dev: dev}
+		if via != "" {
+			h.Via = netip.MustParseAddr(via)
+		}
+		hs = append(hs, h)
+	}
+	return hs
+}
+
 func TestDiff(t *testing.T) {
 	tests := []struct {
 		name       string
@@ -209,6 +244,144 @@ sysctl -w net/ipv6/conf/all/forwarding=1`,
 			ops: `
 sysctl -w net/ipv6/conf/all/forwarding=1
 sysctl -w net/ipv6/conf/br0/forwarding=0`,
+		},
+		{
+			name: "the NIC of a container",
+			have: one(bridge(nil)),
+			want: State{
+				Links:      []*Link{bridge(nil), container(nil)},
+				Namespaces: []*Namespace{{"web", "web"}},
+				Routes:     []*Route{{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Hops: hops("br0 10.0.0.10"), Owners: []string{"web/eth0"}}},
+			},
+			ops: `
+ip netns add web && ip -n web link set lo up alias netctl:web
+ip link add veth0 mtu 1500 group 1852142691 type veth peer name eth0 address 02:00:00:00:00:09 mtu 1500 netns web
+ip link set veth0 alias netctl:web/eth0
+ip link set veth0 master br0
+bridge link set dev veth0 isolated on hairpin off
+ip link set veth0 up
+ip -n web link set eth0 address 02:00:00:00:00:09 mtu 1500 up
+ip route add 198.51.100.7/32 via 10.0.0.10 dev br0 proto 213`,
+		},
+		{
+			name: "a NIC that goes, with its namespace",
+			have: State{
+				Links: []*Link{bridge(nil), container(nil)}, Namespaces: []*Namespace{{"web", "web"}},
+				Routes: []*Route{{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Hops: hops("br0 10.0.0.10")}},
+			},
+			want: one(bridge(nil)),
+			ops: `
+ip route del 198.51.100.7/32 via 10.0.0.10 dev br0 proto 213
+ip link del veth0
+ip netns del web`,
+		},
+		{
+			name: "a NIC that is changed while it runs",
+			have: one(container(nil)),
+			want: one(container(func(l *Link) {
+				l.MTU, l.Port.Isolated, l.Peer.Name, l.Peer.MTU = 1400, false, "net0", 1400
+			})),
+			ops: `
+ip link set veth0 mtu 1400
+bridge link set dev veth0 isolated off hairpin off
+ip -n web link set eth0 name net0 address 02:00:00:00:00:09 mtu 1400 up`,
+		},
+		{
+			name: "a NIC that goes into another namespace",
+			have: one(container(nil)),
+			want: one(container(func(l *Link) { l.Peer.Netns, l.Port = Netns{PID: 42}, nil })),
+			ops: `
+ip link del veth0
+ip link add veth0 mtu 1500 group 1852142691 type veth peer name eth0 address 02:00:00:00:00:09 mtu 1500 netns 42
+ip link set veth0 alias netctl:web/eth0
+ip link set veth0 up
+nsenter --target 42 --net ip link set eth0 address 02:00:00:00:00:09 mtu 1500 up`,
+		},
+		{
+			name: "a NIC in a namespace of somebody else, that is a port no longer",
+			have: one(container(func(l *Link) { l.Peer = &Peer{Netns: Netns{Path: "/n"}, Name: "x", Stale: true} })),
+			want: one(container(func(l *Link) { l.Peer, l.Port = &Peer{Netns: Netns{Path: "/n"}, Name: "eth0"}, nil })),
+			ops: `
+nsenter --net=/n ip link set x name eth0 up
+ip link set veth0 nomaster`,
+		},
+		{
+			name: "limits of a NIC",
+			have: one(container(nil)),
+			want: one(container(func(l *Link) { l.Limits = &Limits{Out: 100e6, In: 10e9} })),
+			ops: `
+ip link add ifb2d9407abb926 group 1852142691 type ifb
+ip link set ifb2d9407abb926 alias netctl:web/eth0
+tc qdisc replace dev ifb2d9407abb926 root handle 6e63: tbf rate 10000000000bit burst 12500000 limit 29277216
+ip link set ifb2d9407abb926 up
+tc qdisc replace dev veth0 root handle 6e63: tbf rate 100000000bit burst 125000 limit 750000
+tc qdisc replace dev veth0 ingress && tc filter replace dev veth0 ingress protocol all prio 28259 u32 match u32 0 0 action mirred egress redirect dev ifb2d9407abb926`,
+		},
+		{
+			name: "another limit changes one discipline only",
+			have: Complete(one(container(func(l *Link) { l.Limits = &Limits{Out: 100e6, In: 10e9} }))),
+			want: one(container(func(l *Link) { l.Limits = &Limits{Out: 100e6, In: 1e9} })),
+			ops: `
+tc qdisc replace dev ifb2d9407abb926 root handle 6e63: tbf rate 1000000000bit burst 1250000 limit 7500000`,
+		},
+		{
+			name: "limits that go",
+			have: Complete(one(container(func(l *Link) { l.Limits = &Limits{Out: 100e6, In: 10e9} }))),
+			want: one(container(nil)),
+			ops: `
+tc qdisc del dev veth0 root
+tc qdisc del dev veth0 ingress
+ip link del ifb2d9407abb926`,
+		},
+		{
+			name: "the NIC of a virtual machine",
+			want: one(machine(func(l *Link) { l.Tap = &Tun{UID: 64055, GID: 108, MultiQueue: true} })),
+			ops: `
+ip tuntap add dev tap0 mode tap user 64055 group 108 multi_queue vnet_hdr && ip link set tap0 mtu 1500 group 1852142691
+ip link set tap0 alias netctl:vm/eth0
+ip link set tap0 up`,
+		},
+		{
+			name: "a tap for another user is made anew",
+			have: one(machine(nil)),
+			want: one(machine(func(l *Link) { l.Tap.GID = 108 })),
+			ops: `
+ip link del tap0
+ip tuntap add dev tap0 mode tap group 108 vnet_hdr && ip link set tap0 mtu 1500 group 1852142691
+ip link set tap0 alias netctl:vm/eth0
+ip link set tap0 up`,
+		},
+		{
+			name: "but not while it is open, which does not hold up the rest",
+			have: one(machine(func(l *Link) { l.Tap.Open = true })),
+			want: one(machine(func(l *Link) { l.Tap.GID, l.MTU = 108, 1400 })),
+			ops: `
+ip link set tap0 mtu 1400
+ip link del tap0`,
+		},
+		{
+			name: "hops of a route",
+			have: State{Routes: []*Route{
+				{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Hops: hops("br0 10.0.0.10")},
+				{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Hops: hops("br0"), Metric: 7},
+				{Prefix: netip.MustParsePrefix("2001:db8::/64"), Hops: hops("br0 fd00::1")},
+			}},
+			want: State{Routes: []*Route{
+				{Prefix: netip.MustParsePrefix("198.51.100.7/32"), Hops: hops("br0 10.0.0.10", "br0 10.0.0.11", "br1")},
+				{Prefix: netip.MustParsePrefix("2001:db8::/64"), Hops: hops("br0 fd00::1", "br1")},
+				{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), Hops: hops("br0", "br1")},
+			}},
+			ops: `
+ip route replace 198.51.100.7/32 nexthop via 10.0.0.10 dev br0 nexthop via 10.0.0.11 dev br0 nexthop dev br1 proto 213
+ip route add 2001:db8:1::/64 dev br0 proto 213
+ip route del 198.51.100.7/32 dev br0 metric 7 proto 213`,
+		},
+		{
+			name: "a namespace that another instance has now",
+			have: State{Namespaces: []*Namespace{{"web", "web"}}},
+			want: State{Namespaces: []*Namespace{{"web", "www"}}},
+			ops: `
+ip -n web link set lo alias netctl:www`,
 		},
 		{
 			name: "settings that nobody wants any more stay",

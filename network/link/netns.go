@@ -50,7 +50,7 @@ func (n Netns) ip() string {
 // is at home there.
 func PeerGroup(inode uint64, p Peer) uint32 {
 	h := fnv.New32a()
-	fmt.Fprintf(h, "%d %s %s %d", inode, p.Name, p.MAC, p.MTU)
+	_, _ = fmt.Fprintf(h, "%d %s %s %d", inode, p.Name, p.MAC, p.MTU)
 	return max(h.Sum32()&0x7fffffff, 1)
 }
 

@@ -62,6 +62,11 @@ type Op struct {
 	Isolated, Hairpin bool
 }
 
+// Space reports whether o is about a network namespace.
+func (o Op) Space() bool {
+	return o.Verb == AddNamespace || o.Verb == MarkNamespace || o.Verb == DelNamespace
+}
+
 // TakesDown reports whether traffic may stop because of o.
 func (o Op) TakesDown() bool {
 	switch o.Verb {
@@ -102,12 +107,8 @@ func (o Op) String() string {
 		return o.setPeer()
 	case SetRate, DelRate, AddRedirect, DelRedirect:
 		return o.limit()
-	case MarkPort:
-		return fmt.Sprintf("ip link property add dev %s altname %s", o.Port, PortMark+o.Port)
-	case SetPortUp:
-		return fmt.Sprintf("ip link set %s up", o.Port)
-	case AddPort:
-		return fmt.Sprintf("ip link set %s master %s", o.Port, o.Dev)
+	case MarkPort, UnmarkPort, SetPortUp, AddPort, ReleasePort:
+		return o.foreign()
 	case AddAddr, DelAddr:
 		return fmt.Sprintf("ip addr %s %s dev %s%s", addOrDel(o.Verb == AddAddr), o.Prefix, o.Dev, o.nodad())
 	case AddRoute:
@@ -116,10 +117,6 @@ func (o Op) String() string {
 		return "ip route replace " + o.Route.args()
 	case DelRoute:
 		return "ip route del " + o.Route.args()
-	case ReleasePort:
-		return fmt.Sprintf("ip link set %s nomaster", o.Port)
-	case UnmarkPort:
-		return fmt.Sprintf("ip link property del dev %s altname %s", o.Port, PortMark+o.Port)
 	case DelIdle, DelLink:
 		return "ip link del " + o.Dev
 	case DelNamespace:
@@ -161,16 +158,31 @@ func (o Op) setPeer() string {
 
 // limit prints what changes the limits of a link.
 func (o Op) limit() string {
-	switch o.Verb {
-	case SetRate:
+	if o.Verb == SetRate {
 		return fmt.Sprintf("tc qdisc replace dev %s root handle %x: %s", o.Dev, RateHandle, ShapeOf(o.Rate).tc())
-	case DelRate:
+	}
+	if o.Verb == DelRate {
 		return fmt.Sprintf("tc qdisc del dev %s root", o.Dev)
-	case AddRedirect:
+	}
+	if o.Verb == AddRedirect {
 		return fmt.Sprintf("tc qdisc replace dev %s ingress && tc filter replace dev %[1]s ingress protocol all prio %[2]d"+
 			" u32 match u32 0 0 action mirred egress redirect dev %[3]s", o.Dev, RateHandle, o.Port)
 	}
 	return fmt.Sprintf("tc qdisc del dev %s ingress", o.Dev)
+}
+
+// foreign prints what is done to a foreign interface.
+func (o Op) foreign() string {
+	if o.Verb == MarkPort || o.Verb == UnmarkPort {
+		return fmt.Sprintf("ip link property %s dev %s altname %s", addOrDel(o.Verb == MarkPort), o.Port, PortMark+o.Port)
+	}
+	if o.Verb == AddPort {
+		return fmt.Sprintf("ip link set %s master %s", o.Port, o.Dev)
+	}
+	if o.Verb == ReleasePort {
+		return fmt.Sprintf("ip link set %s nomaster", o.Port)
+	}
+	return fmt.Sprintf("ip link set %s up", o.Port)
 }
 
 func onOrOff(on bool) string {

@@ -47,9 +47,8 @@ func TestForeignNamespace(t *testing.T) {
 	sleeper := h.Start("unshare", "-n", "sleep", "1000")
 	pid := sleeper.Cmd.Process.Pid
 	h.Lab.Eventually(5*time.Second, "a process in a namespace", func() error {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-		if string(b) != "sleep\n" {
-			return fmt.Errorf("it is %q, err %v", b, err)
+		if comm := read(t, fmt.Sprintf("/proc/%d/comm", pid)); comm != "sleep\n" {
+			return fmt.Errorf("it is %q", comm)
 		}
 		return nil
 	})
@@ -73,7 +72,7 @@ func TestForeignNamespace(t *testing.T) {
 	// Another process with that number is not the one.
 	wrong := nics(veth("b1", link.Netns{PID: pid, Start: start + 1}))
 	if err := h.try("Apply", wrong, nil); err == nil ||
-		!strings.Contains(err.Error(), fmt.Sprintf("instance web: device b1: ")) ||
+		!strings.Contains(err.Error(), "instance web: device b1: ") ||
 		!strings.Contains(err.Error(), fmt.Sprintf("network namespace of process %d does not exist: the process has ended", pid)) {
 		t.Errorf("err = %v", err)
 	}
@@ -88,7 +87,7 @@ func TestForeignNamespace(t *testing.T) {
 	h.call("Changed", "link", nil)
 	h.Lab.Eventually(5*time.Second, "a lost NIC", func() error {
 		if err := h.try("Apply", w, nil); err == nil || !strings.Contains(err.Error(), "network namespace "+ns+" does not exist") {
-			return fmt.Errorf("err = %v", err)
+			return fmt.Errorf("the error is %w", err)
 		}
 		return nil
 	})
@@ -105,10 +104,10 @@ func TestForeignNamespace(t *testing.T) {
 	heir := h.Start("nsenter", "--target", fmt.Sprint(pid), "--net", "sleep", "1000")
 	h.Lab.Eventually(5*time.Second, "an heir", func() error {
 		theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
-		if mine, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", heir.Cmd.Process.Pid)); mine != theirs || err != nil {
-			return fmt.Errorf("is in %s, not %s, err %v", mine, theirs, err)
+		if mine, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", heir.Cmd.Process.Pid)); err == nil && mine != theirs {
+			return fmt.Errorf("is in %s, not %s", mine, theirs)
 		}
-		return nil
+		return err
 	})
 	index := h.index("b0")
 	if err := sleeper.Cmd.Process.Kill(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	vnl "github.com/vishvananda/netlink"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"netctl/network/link"
@@ -29,37 +30,84 @@ func (h *Host) Do(ctx context.Context, ops []link.Op) error {
 
 // do is Do that counts what succeeded.
 func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
-	var errs []error
-	unmade, unaddressed, unmarked := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, op := range ops {
+	r := run{unmade: map[string]bool{}, unaddressed: map[string]bool{}, unmarked: map[string]bool{}}
+	for len(ops) > 0 {
 		if err := ctx.Err(); err != nil {
-			return done, errors.Join(append(errs, err)...)
+			return r.done, errors.Join(append(r.errs, err)...)
 		}
-		if unmade[op.Dev] || unmarked[op.Port] || op.Verb == link.DelAddr && unaddressed[op.Dev] {
+		n := 1
+		if ops[0].Verb == link.DelLink {
+			n = slices.IndexFunc(ops, func(op link.Op) bool { return op.Verb != link.DelLink })
+		}
+		if n < 0 {
+			n = len(ops)
+		}
+		h.together(ctx, ops[:n], &r)
+		ops = ops[n:]
+	}
+	return r.done, errors.Join(r.errs...)
+}
+
+// A run is what has come of operations.
+type run struct {
+	done                          int
+	errs                          []error
+	unmade, unaddressed, unmarked map[string]bool
+}
+
+// skip reports whether op cannot be done because another has failed.
+func (r *run) skip(op link.Op) bool {
+	return r.unmade[op.Dev] || r.unmarked[op.Port] || op.Verb == link.DelAddr && r.unaddressed[op.Dev]
+}
+
+// take takes in what has come of op.
+func (r *run) take(op link.Op, err error) {
+	if err == nil {
+		r.done++
+		return
+	}
+	r.errs = append(r.errs, fmt.Errorf("%s%s: %w", whose(op), op, err))
+	r.unmade[op.Dev] = r.unmade[op.Dev] || op.Verb == link.AddLink
+	r.unaddressed[op.Dev] = r.unaddressed[op.Dev] || op.Verb == link.AddAddr
+	r.unmarked[op.Port] = r.unmarked[op.Port] || op.Verb == link.MarkPort
+}
+
+// atOnce is how many links are deleted at the same time.
+const atOnce = 32
+
+// together carries out one operation, or the deletions of several links. The
+// kernel lets each of those wait until nobody can have the link in hand any
+// more, tens of milliseconds, and many can wait for the same.
+func (h *Host) together(ctx context.Context, ops []link.Op, r *run) {
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	errs := make([]error, len(ops))
+	for i, op := range ops {
+		if r.skip(op) {
 			continue
 		}
 		h.log.LogAttrs(ctx, slog.LevelDebug, "link op", slog.String("network", op.Owner), slog.String("op", op.String()))
 		h.touch(op)
-		if err := h.one(op); err != nil {
-			errs = append(errs, fmt.Errorf("%s%s: %w", whose(op), op, err))
-			unmade[op.Dev] = unmade[op.Dev] || op.Verb == link.AddLink
-			unaddressed[op.Dev] = unaddressed[op.Dev] || op.Verb == link.AddAddr
-			unmarked[op.Port] = unmarked[op.Port] || op.Verb == link.MarkPort
-			continue
+		if len(ops) == 1 {
+			r.take(op, h.one(op))
+			return
 		}
-		done++
+		g.Go(func() error { errs[i] = h.one(op); return nil })
 	}
-	return done, errors.Join(errs...)
+	_ = g.Wait()
+	for i, op := range ops {
+		if !r.skip(op) {
+			r.take(op, errs[i])
+		}
+	}
 }
 
 // whose starts an error about op.
 func whose(op link.Op) string {
-	switch op.Verb {
-	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
+	if op.Space() {
 		return "instance " + op.Owner + ": "
-	default:
-		return ownerPrefix(op.Owner)
 	}
+	return ownerPrefix(op.Owner)
 }
 
 // ownerPrefix starts an error about a link or route of owner, which is empty
@@ -80,14 +128,13 @@ func ownerPrefix(owner string) string {
 func (h *Host) touch(op link.Op) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch op.Verb {
-	case link.AddRoute, link.SetRoute, link.DelRoute:
-		h.own.touched[op.Route.Prefix] = true
-		return
-	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
+	if op.Space() {
 		h.spaces.touched[op.Dev], h.spaces.stale[op.Dev] = true, true
 		return
-	default:
+	}
+	if op.Route != nil {
+		h.own.touched[op.Route.Prefix] = true
+		return
 	}
 	for _, name := range []string{op.Dev, op.Port} {
 		if name == "" {
@@ -100,28 +147,64 @@ func (h *Host) touch(op link.Op) {
 	}
 }
 
-// one carries out a single operation.
-func (h *Host) one(op link.Op) error {
-	switch op.Verb {
-	case link.AddNamespace, link.MarkNamespace, link.DelNamespace:
-		return h.namespace(op)
-	case link.AddLink:
-		return h.addLink(op)
-	case link.SetSysctl:
-		return h.setSysctl(op.Sysctl)
-	case link.MarkPort, link.AddPort, link.SetPortUp, link.ReleasePort, link.UnmarkPort:
-		return h.port(op)
-	case link.AddRoute, link.SetRoute, link.DelRoute:
-		return h.route(op)
-	case link.DelLink, link.DelIdle:
-		return h.delLink(op)
-	default:
-		return h.change(op)
-	}
+// changes are what carries out each operation on a link of ours that is there.
+var changes = map[link.Verb]func(*Host, link.Op, *entry) error{
+	link.SetAlias: func(h *Host, op link.Op, e *entry) error {
+		return h.ops.LinkSetAlias(generic(e), link.AliasPrefix+op.Owner)
+	},
+	link.SetMAC: func(h *Host, op link.Op, e *entry) error {
+		mac, err := net.ParseMAC(op.MAC)
+		if err != nil {
+			return err
+		}
+		return h.ops.LinkSetHardwareAddr(generic(e), mac)
+	},
+	link.SetMTU: func(h *Host, op link.Op, e *entry) error { return h.ops.LinkSetMTU(generic(e), op.MTU) },
+	link.SetUp:  func(h *Host, _ link.Op, e *entry) error { return h.ops.LinkSetUp(generic(e)) },
+	link.AddAddr: func(h *Host, op link.Op, e *entry) error {
+		return ignore(h.ops.AddrAdd(generic(e), address(op.Prefix)), unix.EEXIST)
+	},
+	link.DelAddr: func(h *Host, op link.Op, e *entry) error {
+		return ignore(h.ops.AddrDel(generic(e), address(op.Prefix)), unix.EADDRNOTAVAIL)
+	},
+	link.SetMaster:   (*Host).setMaster,
+	link.DelMaster:   func(h *Host, _ link.Op, e *entry) error { return h.ops.LinkSetNoMaster(generic(e)) },
+	link.SetPort:     (*Host).setPort,
+	link.SetPeer:     func(h *Host, op link.Op, _ *entry) error { return h.setPeer(op) },
+	link.SetRate:     (*Host).setRate,
+	link.DelRate:     (*Host).delRate,
+	link.AddRedirect: (*Host).addRedirect,
+	link.DelRedirect: (*Host).delRedirect,
 }
 
-// change carries out an operation that changes a link of ours.
-func (h *Host) change(op link.Op) error {
+// others are what carries out each of the other operations.
+var others = map[link.Verb]func(*Host, link.Op) error{
+	link.AddNamespace:  (*Host).namespace,
+	link.MarkNamespace: (*Host).namespace,
+	link.DelNamespace:  (*Host).namespace,
+	link.AddLink:       (*Host).addLink,
+	link.DelLink:       (*Host).delLink,
+	link.DelIdle:       (*Host).delLink,
+	link.SetSysctl:     func(h *Host, op link.Op) error { return h.setSysctl(op.Sysctl) },
+	link.AddRoute:      (*Host).route,
+	link.SetRoute:      (*Host).route,
+	link.DelRoute:      (*Host).route,
+	link.MarkPort:      (*Host).port,
+	link.AddPort:       (*Host).port,
+	link.SetPortUp:     (*Host).port,
+	link.ReleasePort:   (*Host).port,
+	link.UnmarkPort:    (*Host).port,
+}
+
+// one carries out a single operation.
+func (h *Host) one(op link.Op) error {
+	if f := others[op.Verb]; f != nil {
+		return f(h, op)
+	}
+	f := changes[op.Verb]
+	if f == nil {
+		return fmt.Errorf("unknown operation %s", op)
+	}
 	dev, err := h.find(op.Dev)
 	if err != nil {
 		return err
@@ -129,33 +212,7 @@ func (h *Host) change(op link.Op) error {
 	if !dev.ours() {
 		return &TakenError{Name: op.Dev}
 	}
-	l := generic(dev)
-	switch op.Verb {
-	case link.SetAlias:
-		return h.ops.LinkSetAlias(l, link.AliasPrefix+op.Owner)
-	case link.SetMAC:
-		mac, err := net.ParseMAC(op.MAC)
-		if err != nil {
-			return err
-		}
-		return h.ops.LinkSetHardwareAddr(l, mac)
-	case link.SetMTU:
-		return h.ops.LinkSetMTU(l, op.MTU)
-	case link.SetUp:
-		return h.ops.LinkSetUp(l)
-	case link.AddAddr:
-		return ignore(h.ops.AddrAdd(l, address(op.Prefix)), unix.EEXIST)
-	case link.DelAddr:
-		return ignore(h.ops.AddrDel(l, address(op.Prefix)), unix.EADDRNOTAVAIL)
-	case link.SetMaster, link.DelMaster, link.SetPort:
-		return h.bridgePort(op, l)
-	case link.SetPeer:
-		return h.setPeer(op)
-	case link.SetRate, link.DelRate, link.AddRedirect, link.DelRedirect:
-		return h.limit(op, dev)
-	default:
-		return fmt.Errorf("unknown operation %s", op)
-	}
+	return f(h, op, dev)
 }
 
 // generic is a link as the netlink package has it.
@@ -263,7 +320,7 @@ func (h *Host) delLink(op link.Op) error {
 	if op.Verb == link.DelIdle && dev.tun.Open {
 		return fmt.Errorf("tap %s is open: its user, group and queues can only change while nothing has it open", op.Dev)
 	}
-	return ignore(h.ops.LinkDel(generic(dev)), unix.ENODEV)
+	return ignore(vnl.LinkDel(generic(dev)), unix.ENODEV) // by a socket of its own
 }
 
 // address is p as the netlink package has it. IPv6 addresses are usable at

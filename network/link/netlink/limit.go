@@ -31,9 +31,7 @@ const (
 // limits returns the limits of e as far as they are as w has them, and others
 // where they are not.
 func (h *Host) limits(e *entry, w *link.Link) (*link.Limits, error) {
-	switch e.kind {
-	case link.Veth, link.Tap, link.IFB:
-	default:
+	if e.kind != link.Veth && e.kind != link.Tap && e.kind != link.IFB {
 		return nil, nil
 	}
 	is, ok := h.rates[e.index]
@@ -89,8 +87,8 @@ func (r *reader) rates(e *entry) (rates, error) {
 	if e.kind == link.IFB {
 		return is, nil
 	}
-	ingress, err := r.qdisc(e.index, vnl.HANDLE_INGRESS)
-	if is.ingress = ingress.kind == "ingress"; err != nil || !is.ingress {
+	in, err := r.qdisc(e.index, vnl.HANDLE_INGRESS)
+	if is.ingress = in.kind == "ingress"; err != nil || !is.ingress {
 		return is, err
 	}
 	is.marked, is.toward, err = r.redirect(e.index)
@@ -233,30 +231,12 @@ func (h *Host) noteQueue(kind uint16, b []byte) {
 	h.news = h.news || known && !h.touched[e.name]
 }
 
-// limit carries out an operation on the limits of a link of ours.
-func (h *Host) limit(op link.Op, e *entry) error {
-	root := vnl.QdiscAttrs{LinkIndex: e.index, Handle: rateHandle, Parent: vnl.HANDLE_ROOT}
-	switch op.Verb {
-	case link.SetRate:
-		return supported(setRate(e.index, link.ShapeOf(op.Rate)), "token bucket filters (CONFIG_NET_SCH_TBF)")
-	case link.DelRate:
-		return ignore(h.ops.QdiscDel(&vnl.Tbf{QdiscAttrs: root}), unix.ENOENT, unix.EINVAL)
-	case link.AddRedirect:
-		ifb, err := h.find(op.Port)
-		if err != nil {
-			return fmt.Errorf("interface %s: %w", op.Port, err)
-		}
-		return h.addRedirect(e.index, ifb.index)
-	default:
-		return h.delRedirect(e.index)
-	}
-}
-
 // setRate shapes what a link sends. A discipline of the same kind is changed in
 // its place, without losing what waits in it.
-func setRate(index int, s link.Shape) error {
+func (*Host) setRate(op link.Op, e *entry) error {
+	s := link.ShapeOf(op.Rate)
 	req := nl.NewNetlinkRequest(unix.RTM_NEWQDISC, unix.NLM_F_CREATE|unix.NLM_F_REPLACE|unix.NLM_F_ACK)
-	req.AddData(&nl.TcMsg{Ifindex: int32(index), Handle: rateHandle, Parent: vnl.HANDLE_ROOT})
+	req.AddData(&nl.TcMsg{Ifindex: int32(e.index), Handle: rateHandle, Parent: vnl.HANDLE_ROOT})
 	req.AddData(nl.NewRtAttr(nl.TCA_KIND, nl.ZeroTerminated("tbf")))
 	var parms [36]byte
 	binary.NativeEndian.PutUint32(parms[8:], uint32(min(s.Rate, 1<<32-1)))
@@ -269,22 +249,33 @@ func setRate(index int, s link.Shape) error {
 	}
 	req.AddData(options)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
-	return err
+	return supported(err, "token bucket filters (CONFIG_NET_SCH_TBF)")
 }
 
-// addRedirect sends what link index receives through another.
-func (h *Host) addRedirect(index, toward int) error {
-	ingress := &vnl.Ingress{QdiscAttrs: vnl.QdiscAttrs{LinkIndex: index, Handle: ingressHandle, Parent: vnl.HANDLE_INGRESS}}
-	if err := h.ops.QdiscAdd(ingress); err != nil && !errors.Is(err, unix.EEXIST) {
+// delRate lets a link send as much as it can.
+func (h *Host) delRate(_ link.Op, e *entry) error {
+	root := vnl.QdiscAttrs{LinkIndex: e.index, Handle: rateHandle, Parent: vnl.HANDLE_ROOT}
+	return ignore(h.ops.QdiscDel(&vnl.Tbf{QdiscAttrs: root}), unix.ENOENT, unix.EINVAL)
+}
+
+// addRedirect sends what a link receives through an IFB.
+func (h *Host) addRedirect(op link.Op, e *entry) error {
+	ifb, err := h.find(op.Port)
+	if err != nil {
+		return fmt.Errorf("interface %s: %w", op.Port, err)
+	}
+	if err := h.ops.QdiscAdd(ingress(e.index)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return supported(err, "ingress queueing (CONFIG_NET_SCH_INGRESS)")
 	}
-	if err := h.delFilter(index); err != nil {
+	if err := h.delFilter(e.index); err != nil {
 		return err
 	}
-	return supported(h.ops.FilterAdd(&vnl.U32{
-		FilterAttrs: redirectFilter(index),
-		RedirIndex:  toward,
-	}), "u32 filters with mirred actions (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)")
+	return supported(h.ops.FilterAdd(&vnl.U32{FilterAttrs: redirectFilter(e.index), RedirIndex: ifb.index}),
+		"u32 filters with mirred actions (CONFIG_NET_CLS_U32, CONFIG_NET_ACT_MIRRED)")
+}
+
+func ingress(index int) *vnl.Ingress {
+	return &vnl.Ingress{QdiscAttrs: vnl.QdiscAttrs{LinkIndex: index, Handle: ingressHandle, Parent: vnl.HANDLE_INGRESS}}
 }
 
 func redirectFilter(index int) vnl.FilterAttrs {
@@ -296,15 +287,13 @@ func (h *Host) delFilter(index int) error {
 }
 
 // delRedirect undoes addRedirect, and leaves filters of others alone.
-func (h *Host) delRedirect(index int) error {
-	if err := h.delFilter(index); err != nil {
+func (h *Host) delRedirect(_ link.Op, e *entry) error {
+	if err := h.delFilter(e.index); err != nil {
 		return err
 	}
-	l := &vnl.GenericLink{LinkAttrs: vnl.LinkAttrs{Index: index}}
-	left, err := h.ops.FilterList(l, ingressHandle)
+	left, err := h.ops.FilterList(generic(e), ingressHandle)
 	if err != nil || len(left) > 0 {
 		return err
 	}
-	ingress := &vnl.Ingress{QdiscAttrs: vnl.QdiscAttrs{LinkIndex: index, Handle: ingressHandle, Parent: vnl.HANDLE_INGRESS}}
-	return ignore(h.ops.QdiscDel(ingress), unix.ENOENT, unix.EINVAL)
+	return ignore(h.ops.QdiscDel(ingress(e.index)), unix.ENOENT, unix.EINVAL)
 }

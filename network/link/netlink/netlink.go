@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -171,7 +172,7 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 
 // drift tells of what others have changed.
 func (h *Host) drift(ctx context.Context, want link.State, todo []link.Op) {
-	if h.Drift == nil || h.applied == nil || !reflect.DeepEqual(*h.applied, want) {
+	if h.Drift == nil || h.applied == nil || !same(*h.applied, want) {
 		return
 	}
 	commands := make([]string, len(todo))
@@ -180,6 +181,16 @@ func (h *Host) drift(ctx context.Context, want link.State, todo []link.Op) {
 	}
 	h.Drift(ctx, commands)
 	h.applied = nil // if it cannot be undone, that is told as an error
+}
+
+// same reports whether two states are equal, which most of them are because
+// they share what they hold.
+func same(a, b link.State) bool {
+	return equal(a.Links, b.Links) && equal(a.Routes, b.Routes) && equal(a.Namespaces, b.Namespaces) && slices.Equal(a.Sysctls, b.Sysctls)
+}
+
+func equal[T any](a, b []*T) bool {
+	return slices.EqualFunc(a, b, func(a, b *T) bool { return a == b || reflect.DeepEqual(a, b) })
 }
 
 func takesDown(ops []link.Op) bool {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	vnl "github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
@@ -19,17 +18,29 @@ func (h *Host) port(op link.Op) error {
 		return err
 	}
 	l := generic(p)
-	switch op.Verb {
-	case link.MarkPort:
+	switch v := op.Verb; {
+	case v == link.MarkPort:
 		if err := h.free(p); err != nil {
 			return err
 		}
 		return ignore(h.ops.LinkAddAltName(l, link.PortMark+p.name), unix.EEXIST)
-	case link.AddPort:
-		dev, err := h.find(op.Dev)
-		if err != nil {
-			return err
+	case v == link.UnmarkPort:
+		for _, m := range p.marks {
+			if err := h.ops.LinkDelAltName(l, m); err != nil {
+				return err
+			}
 		}
+		return nil
+	case v == link.ReleasePort && h.mastered(p):
+		return h.ops.LinkSetNoMaster(l)
+	case v == link.ReleasePort:
+		return nil
+	}
+	dev, err := h.find(op.Dev)
+	switch {
+	case err != nil:
+		return err
+	case op.Verb == link.AddPort:
 		if p.master == dev.index {
 			return nil
 		}
@@ -37,26 +48,10 @@ func (h *Host) port(op link.Op) error {
 			return err
 		}
 		return h.ops.LinkSetMasterByIndex(l, dev.index)
-	case link.SetPortUp:
-		if dev, err := h.find(op.Dev); err != nil || p.master != dev.index {
-			return errors.Join(err, errors.New("not a port"))
-		}
-		return h.ops.LinkSetUp(l)
-	case link.ReleasePort:
-		if !h.mastered(p) {
-			return nil
-		}
-		return h.ops.LinkSetNoMaster(l)
-	case link.UnmarkPort:
-		for _, m := range p.marks {
-			if err := h.ops.LinkDelAltName(l, m); err != nil {
-				return err
-			}
-		}
-		return nil
-	default:
-		return fmt.Errorf("unknown operation %s", op)
+	case p.master != dev.index:
+		return errors.New("not a port")
 	}
+	return h.ops.LinkSetUp(l)
 }
 
 // free reports why p cannot become a port: the host must not lose an
@@ -86,23 +81,20 @@ func (h *Host) mastered(p *entry) bool {
 	return m != nil && m.ours()
 }
 
-// bridgePort makes a link of ours a port of a bridge, or no port any more, or
-// has the bridge treat it as op says.
-func (h *Host) bridgePort(op link.Op, l vnl.Link) error {
-	switch op.Verb {
-	case link.DelMaster:
-		return h.ops.LinkSetNoMaster(l)
-	case link.SetMaster:
-		bridge, err := h.find(op.Port)
-		if err != nil {
-			return fmt.Errorf("bridge %s: %w", op.Port, err)
-		}
-		return h.ops.LinkSetMasterByIndex(l, bridge.index)
-	default:
+// setMaster makes a link of ours a port of a bridge.
+func (h *Host) setMaster(op link.Op, e *entry) error {
+	bridge, err := h.find(op.Port)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", op.Port, err)
 	}
+	return h.ops.LinkSetMasterByIndex(generic(e), bridge.index)
+}
+
+// setPort has a bridge treat a port as op says.
+func (*Host) setPort(op link.Op, e *entry) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_BRIDGE)
-	msg.Index = int32(l.Attrs().Index)
+	msg.Index = int32(e.index)
 	req.AddData(msg)
 	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
 	info.AddRtAttr(portIsolated, flag(op.Isolated))

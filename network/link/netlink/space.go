@@ -113,7 +113,7 @@ func (h *Host) readSpace(name string) (*link.Namespace, error) {
 	if err != nil {
 		return nil, nil // gone, or nothing that we have made
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if !isNetns(f.Name()) {
 		return nil, nil
 	}
@@ -154,22 +154,21 @@ func (h *Host) namespace(op link.Op) error {
 }
 
 func (h *Host) changeNamespace(op link.Op, path string) error {
-	switch op.Verb {
-	case link.AddNamespace:
+	if op.Verb == link.AddNamespace {
 		return h.addNamespace(path, op.Owner)
-	case link.MarkNamespace:
+	}
+	if op.Verb == link.MarkNamespace {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		return within(f, func(in *vnl.Handle) error { return in.LinkSetAlias(loopbackLink(), link.AliasPrefix+op.Owner) })
-	default:
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-			return err
-		}
-		return ignore(os.Remove(path), os.ErrNotExist)
 	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return ignore(os.Remove(path), os.ErrNotExist)
 }
 
 func loopbackLink() vnl.Link {
@@ -191,7 +190,7 @@ func (h *Host) addNamespace(path, owner string) error {
 		if err != nil {
 			return err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		in, err := vnl.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
@@ -245,7 +244,7 @@ func shareDir() error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", netnsDir, err)
 	}

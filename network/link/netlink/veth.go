@@ -104,7 +104,7 @@ func (h *Host) peer(e *entry, w *link.Peer) *link.Peer {
 	if err != nil {
 		return w
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	ino, err := inode(f)
 	if err != nil || e.peer.group == link.PeerGroup(ino, *w) {
 		return w
@@ -122,7 +122,7 @@ func (h *Host) addVeth(attrs vnl.LinkAttrs, p *link.Peer) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	v := &vnl.Veth{
 		LinkAttrs: attrs, PeerName: p.Name, PeerTxQLen: -1, PeerMTU: uint32(p.MTU), PeerNamespace: vnl.NsFd(f.Fd()),
 	}
@@ -149,7 +149,7 @@ func (h *Host) setPeer(op link.Op) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if there, err := h.here(e, f); err != nil || !there {
 		return errors.Join(err, fmt.Errorf("the other end of %s is not in %s", op.Dev, op.Peer.Netns))
 	}
