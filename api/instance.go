@@ -94,7 +94,7 @@ type InstanceState struct {
 	Status     string                          `json:"status" yaml:"status"`
 	StatusCode int                             `json:"status_code" yaml:"status_code"`
 	Network    map[string]InstanceStateNetwork `json:"network" yaml:"network"` // by the name of the interface inside
-	PID        int                             `json:"pid" yaml:"pid"`         // the process whose namespace it is in; 0 when it was not named by one
+	PID        int                             `json:"pid" yaml:"pid"`         // the process whose namespace it is in; -1 when it was not named by one, 0 while it is stopped
 	Netns      string                          `json:"netns,omitempty" yaml:"netns,omitempty"`
 	Processes  int                             `json:"processes" yaml:"processes"` // -1, for they are not ours to count
 }

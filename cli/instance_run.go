@@ -90,7 +90,7 @@ func instanceInfo(i api.Instance) string {
 	if !i.LastUsedAt.IsZero() {
 		t.add("Last started", i.LastUsedAt.Format(form))
 	}
-	if i.State.PID != 0 {
+	if i.State.PID > 0 {
 		t.add("PID", i.State.PID)
 	}
 	t.add("Namespace", i.State.Netns)

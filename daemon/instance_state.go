@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -19,10 +20,11 @@ func (w *instanceView) complete(i api.Instance, v storedInstance) api.Instance {
 		return i
 	}
 	s := &api.InstanceState{
-		Status: i.Status, StatusCode: i.StatusCode, Network: map[string]api.InstanceStateNetwork{}, PID: v.Netns.PID, Processes: -1,
+		Status: i.Status, StatusCode: i.StatusCode, Network: map[string]api.InstanceStateNetwork{}, Processes: -1,
 	}
 	if v.Running {
-		s.Netns = v.namespace(i.Name)
+		// Without a process lxc takes an instance for stopped, and shows less.
+		s.Netns, s.PID = v.namespace(i.Name), cmp.Or(v.Netns.PID, -1)
 		if is, err := v.decode(i.Name); err == nil {
 			for _, nic := range is.NICs {
 				s.Network[nic.Name] = w.nic(nic)
@@ -115,8 +117,8 @@ func (w *instanceView) leasesOf(name, mac string) []netip.Addr {
 	return w.leases[name+" "+strings.ToLower(mac)]
 }
 
-// getInstanceSnapshots is GET /1.0/instances/{name}/snapshots.
-func (d *Daemon) getInstanceSnapshots(r *http.Request) (reply, error) {
+// getInstanceNothing is GET /1.0/instances/{name}/snapshots and /backups.
+func (d *Daemon) getInstanceNothing(r *http.Request) (reply, error) {
 	_, _, rev, err := d.findInstance(r)
 	return reply{revision: rev, metadata: []string{}}, err
 }

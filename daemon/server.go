@@ -18,10 +18,11 @@ import (
 
 // extensions are the API extensions of LXD that work here, and ours. The
 // extension storage_and_network_operations must not be among them: it would
-// turn the writes of networks into operations.
+// turn the writes of networks into operations. Without container_backup lxc does
+// not show an instance; that there are no backups is all that it learns.
 var extensions = []string{
 	"api_filtering", "certificate_project", "certificate_token", "certificate_update", "etag", "explicit_trust_token",
-	"container_full", "instance_nic_network", "instances", "metadata_configuration", "metrics", "network", "network_acl", "network_allocations", "network_forward", "network_leases",
+	"container_backup", "container_full", "instance_nic_network", "instances", "metadata_configuration", "metrics", "network", "network_acl", "network_allocations", "network_forward", "network_leases",
 	"network_state", "operation_wait", "patch", "projects",
 	"netctl_bgp",
 }
