@@ -178,6 +178,9 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 		}
 	}
 	slices.SortFunc(h.Link.Routes, (*link.Route).Compare)
+	for _, a := range s.ACLs {
+		h.Firewall.ACLs = append(h.Firewall.ACLs, &a.ACL)
+	}
 	gate(h, w.exports, o)
 	speaker(h, s.Servers[member], w.peers, o)
 	return h, nil

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -41,9 +42,15 @@ func derive(name string, settings map[string]string) (*network.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects := network.Objects{Networks: []*network.Network{{Name: name, Config: map[string]config.Bridge{member: bridge}}}}
+	for _, acl := range slices.Sorted(slices.Values(bridge.ACLs)) {
+		if err := config.ValidateACLName(acl); err != nil {
+			return nil, err
+		}
+		objects.ACLs = append(objects.ACLs, network.NewACL(acl, config.ACL{Ingress: []config.ACLRule{{Action: "drop", Logged: true}}}))
+	}
 	return network.Derive(&network.Snapshot{
-		Revision: 1, Servers: map[string]config.Server{member: server},
-		Objects: network.Objects{Networks: []*network.Network{{Name: name, Config: map[string]config.Bridge{member: bridge}}}},
+		Revision: 1, Servers: map[string]config.Server{member: server}, Objects: objects,
 	}, nil, member)
 }
 
@@ -94,11 +101,23 @@ func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 	}
 }
 
-// element is every element that the firewall may have.
-var element = regexp.MustCompile(`^nft add element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|[0-9a-f.:/]+( \. ([0-9a-f.:/]+|"NAME"))?( : [0-9a-f.:]+)?) \}$`)
+// told is everything that nft may be told, but for the tables themselves.
+var told = regexp.MustCompile(`^nft add (` + strings.Join([]string{
+	`element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|[0-9a-f.:/]+( \. ([0-9a-f.:/]+|"NAME"))?( : [0-9a-f.:]+)?) \}`,
+	`element inet netctl acl_(in|e)gress \{ "NAME" : jump net\.NAME\.(in|e)gress \}`,
+	`chain inet netctl CHAIN`,
+	`rule inet netctl CHAIN (ct state established,related accept|jump CHAIN|(meta l4proto tcp )?(log prefix "LOG" )?(accept|drop|reject( with tcp reset)?))`,
+}, "|") + `)$`)
 
-// checkNFT makes sure that every element of the firewall is one word for each
-// part, and that nft takes the table.
+// tellable returns told for a network.
+func tellable(name string) *regexp.Regexp {
+	text := strings.NewReplacer("CHAIN", `(net\.NAME|acl\.[\w-]+)\.(in|e)gress(\.(drop|reject|allow))?`,
+		"LOG", `netctl (network NAME|acl [\w-]+) (in|e)gress (allow|drop|reject): `).Replace(told.String())
+	return regexp.MustCompile(strings.ReplaceAll(text, "NAME", regexp.QuoteMeta(name)))
+}
+
+// checkNFT makes sure that nft is told what it should and nothing else, and that
+// it takes that.
 func checkNFT(t *testing.T, name string, h *network.Host) {
 	t.Helper()
 	content, err := h.Firewall.Content()
@@ -109,7 +128,7 @@ func checkNFT(t *testing.T, name string, h *network.Host) {
 	for _, l := range firewall.Layouts {
 		layOut(&b, l)
 	}
-	allowed := regexp.MustCompile(strings.ReplaceAll(element.String(), "NAME", regexp.QuoteMeta(name)))
+	allowed := tellable(name)
 	for _, op := range firewall.Diff(firewall.Content{}, content) {
 		if !allowed.MatchString(op.String()) {
 			t.Errorf("%q: nft is told %q", name, op)
