@@ -24,7 +24,8 @@ mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
 mount -t tmpfs -o mode=755 tmpfs "$root/run"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs -o mode=755 tmpfs "$root/dev"
-for node in null zero full random urandom tty; do
+mkdir "$root/dev/net"
+for node in null zero full random urandom tty net/tun; do
 	: >"$root/dev/$node"
 	mount --bind "/dev/$node" "$root/dev/$node"
 done

@@ -120,6 +120,12 @@ func (l *Lab) NS(name string) *NS {
 	return ns
 }
 
+// Later returns the namespace of a name, for an instance to make it, which has
+// to be called by its full name.
+func (l *Lab) Later(name string) *NS {
+	return &NS{Lab: l, Name: name, Full: l.Instance(name)}
+}
+
 // Link connects two namespaces with a veth pair, both ends up.
 func (l *Lab) Link(a *NS, aDev string, b *NS, bDev string) {
 	l.Helper()

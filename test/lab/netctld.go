@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -88,6 +89,19 @@ func (ns *NS) Spare() *Netctld {
 		ns.Lab.Fatalf("%v", err)
 	}
 	return d
+}
+
+// Seclude gives a daemon that has not been started yet network namespaces that
+// others do not see, so that instances can be called anything. Enter leads to
+// them.
+func (d *Netctld) Seclude() {
+	d.Wrap = []string{"unshare", "--mount", "sh", "-c", `mkdir -p /run/netns && mount -t tmpfs netns /run/netns && exec "$@"`, "sh"}
+}
+
+// Enter is a command that is followed by another and runs it where the daemon
+// runs.
+func (d *Netctld) Enter() []string {
+	return []string{"nsenter", "--target", strconv.Itoa(d.Proc.Cmd.Process.Pid), "--mount", "--net", "--"}
 }
 
 // dir is where others find the daemon's directory.
