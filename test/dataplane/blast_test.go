@@ -78,6 +78,11 @@ func (a *Agent) Blast(args struct {
 		return err
 	}
 	defer c.Close()
+	if t, ok := c.(*net.TCPConn); ok {
+		if err := t.SetLinger(0); err != nil { // what waits does not follow
+			return err
+		}
+	}
 	end := time.Now().Add(args.For)
 	if err := c.SetDeadline(end); err != nil {
 		return err

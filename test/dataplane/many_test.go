@@ -105,14 +105,13 @@ func TestManyNICs(t *testing.T) {
 	var took []time.Duration
 	h.call("Start", m, &took)
 	first, last := median(took[:100]), median(took[len(took)-100:])
-	t.Logf("the first take %v, the last %v", first, last)
-	if last > 5*first { // what reads all links or routes takes ten times as long
-		t.Errorf("the first NICs take %v to start, the last %v", first, last)
-	}
 	h.restart()
 	var adopted, stopped time.Duration
 	h.call("Adopt", m, &adopted)
-	t.Logf("found again in %v", adopted)
+	t.Logf("the first take %v, the last %v, all are found again in %v", first, last, adopted)
+	if last > adopted/2 {
+		t.Errorf("the first NICs take %v to start, the last %v, while it takes %v to look at all", first, last, adopted)
+	}
 	h.call("Stop", m, &stopped)
 	t.Logf("stopped in %v", stopped)
 }

@@ -215,6 +215,10 @@ func (o *ownRoutes) count(r *link.Route, by int) {
 func (o *ownRoutes) match(want []*link.Route) []*link.Route {
 	i := 0
 	for _, w := range want {
+		if i < len(o.list) && o.list[i] == w {
+			i++
+			continue
+		}
 		for i < len(o.list) && o.list[i] != w && o.list[i].Compare(w) < 0 {
 			i++
 		}
