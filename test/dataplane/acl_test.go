@@ -115,7 +115,11 @@ func TestACLs(t *testing.T) {
 						// Nothing is between clients.
 						{s.clients[0], join(f.client[1], "81"), "answer"},
 					} {
-						if _, _, err := q.from.ask(network, q.to); outcome(err) != q.want {
+						ask := q.from.ask
+						if q.want == "silence" {
+							ask = q.from.askBriefly
+						}
+						if _, _, err := ask(network, q.to); outcome(err) != q.want {
 							t.Errorf("%s from %s to %s: %s, want %s", network, q.from.Name, q.to, outcome(err), q.want)
 						}
 					}
@@ -148,7 +152,7 @@ func TestACLHost(t *testing.T) {
 			if _, _, err := c.ask(network, join(addr(f.gateway), "80")); outcome(err) != "refused" {
 				t.Errorf("%s to the host: %v", network, err)
 			}
-			if _, _, err := s.host.ask(network, join(f.client[0], "80")); err == nil {
+			if _, _, err := s.host.askBriefly(network, join(f.client[0], "80")); err == nil {
 				t.Errorf("%s from the host is answered", network)
 			}
 		}
@@ -190,10 +194,10 @@ func TestACLChanges(t *testing.T) {
 	w := guarded(firewall.Drop, firewall.Drop, open, other)
 	s := guardedSite(t, 1, w)
 	to := join(f.client[0], "80")
-	s.outside.call("Dial", map[string]string{"Name": "tcp", "Network": f.tcp, "Addr": to}, nil)
+	s.outside.call("Dial", Dialing{Name: "tcp", Network: f.tcp, Addr: to, Wait: patience}, nil)
 	again := func() {
 		t.Helper()
-		if _, _, err := s.outside.again("tcp"); err != nil {
+		if _, _, err := s.outside.again("tcp", patience); err != nil {
 			t.Errorf("a connection: %v", err)
 		}
 	}

@@ -58,10 +58,23 @@ func (a *Agent) Serve(args struct{ Network, Addr string }, _ *struct{}) error {
 	return nil
 }
 
+// patience is how long whoever asks waits for an answer that should come, and
+// brief for one that should not.
+const (
+	patience = 15 * time.Second
+	brief    = time.Second
+)
+
+// A Dialing says whom to open a connection to, and how long to wait for that.
+type Dialing struct {
+	Name, Network, From, Addr string
+	Wait                      time.Duration
+}
+
 // Dial opens a connection to a server under a name, for Ask, in the place of
 // one of that name.
-func (a *Agent) Dial(args struct{ Name, Network, From, Addr string }, _ *struct{}) error {
-	d := net.Dialer{Timeout: time.Second}
+func (a *Agent) Dial(args Dialing, _ *struct{}) error {
+	d := net.Dialer{Timeout: args.Wait}
 	if args.From != "" {
 		from := netip.MustParseAddrPort(args.From)
 		d.LocalAddr = net.TCPAddrFromAddrPort(from)
@@ -84,9 +97,13 @@ func (a *Agent) Dial(args struct{ Name, Network, From, Addr string }, _ *struct{
 }
 
 // Ask asks over a connection, and returns the answer.
-func (a *Agent) Ask(name string, answer *string) error {
-	c := a.conns[name]
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+func (a *Agent) Ask(args struct {
+	Name string
+	Wait time.Duration
+}, answer *string,
+) error {
+	c := a.conns[args.Name]
+	if err := c.SetDeadline(time.Now().Add(args.Wait)); err != nil {
 		return err
 	}
 	if _, err := c.Write([]byte("?")); err != nil {
@@ -101,20 +118,31 @@ func (a *Agent) Ask(name string, answer *string) error {
 // ask opens a connection to a server and returns whom it sees there and where
 // it is.
 func (h *host) ask(network, to string) (seen netip.Addr, at netip.AddrPort, err error) {
-	return h.askFrom(network, "", to)
+	return h.dial(Dialing{Name: "ask", Network: network, Addr: to, Wait: patience})
 }
 
+// askFrom is ask from an address and port.
 func (h *host) askFrom(network, from, to string) (seen netip.Addr, at netip.AddrPort, err error) {
-	if err := h.try("Dial", map[string]string{"Name": "ask", "Network": network, "From": from, "Addr": to}, nil); err != nil {
+	return h.dial(Dialing{Name: "ask", Network: network, From: from, Addr: to, Wait: patience})
+}
+
+// askBriefly is ask where no answer should come.
+func (h *host) askBriefly(network, to string) (seen netip.Addr, at netip.AddrPort, err error) {
+	return h.dial(Dialing{Name: "ask", Network: network, Addr: to, Wait: brief})
+}
+
+// dial opens a connection and asks over it.
+func (h *host) dial(d Dialing) (seen netip.Addr, at netip.AddrPort, err error) {
+	if err := h.try("Dial", d, nil); err != nil {
 		return seen, at, err
 	}
-	return h.again("ask")
+	return h.again(d.Name, d.Wait)
 }
 
 // again asks over a connection that is open.
-func (h *host) again(name string) (seen netip.Addr, at netip.AddrPort, err error) {
+func (h *host) again(name string, wait time.Duration) (seen netip.Addr, at netip.AddrPort, err error) {
 	var answer string
-	if err := h.try("Ask", name, &answer); err != nil {
+	if err := h.try("Ask", map[string]any{"Name": name, "Wait": wait}, &answer); err != nil {
 		return seen, at, err
 	}
 	remote, local, _ := strings.Cut(answer, " ")

@@ -169,7 +169,7 @@ func TestForwardMisses(t *testing.T) {
 		loops := func(port string) bool {
 			t.Helper()
 			before := s.host.Run("nft", "list", "table", "inet", "count")
-			_, _, err := s.outside.ask(f.udp, join(f.listen[0], port))
+			_, _, err := s.outside.askBriefly(f.udp, join(f.listen[0], port))
 			return err == nil || before != s.host.Run("nft", "list", "table", "inet", "count")
 		}
 		s.host.Run("nft", "add table inet count; add chain inet count post { type filter hook postrouting priority 0; }; "+
@@ -204,11 +204,11 @@ func TestForwardChanges(t *testing.T) {
 	s.serve(1, "8080", "999")
 	dial := func(name, network, to string) {
 		t.Helper()
-		s.outside.call("Dial", map[string]string{"Name": name, "Network": network, "Addr": to}, nil)
+		s.outside.call("Dial", Dialing{Name: name, Network: network, Addr: to, Wait: patience}, nil)
 	}
 	at := func(name, want string) {
 		t.Helper()
-		if seen, at, err := s.outside.again(name); err != nil || at.String() != want || seen != f.outside {
+		if seen, at, err := s.outside.again(name, patience); err != nil || at.String() != want || seen != f.outside {
 			t.Errorf("%s is at %s seen as %s (%v), want %s", name, at, seen, err, want)
 		}
 	}
@@ -254,7 +254,7 @@ func TestForwardChanges(t *testing.T) {
 	}
 	s.host.apply(with())
 	at("tcp", join(f.client[0], "8080"))
-	if _, got, err := s.outside.ask(f.tcp, join(f.listen[0], "80")); err == nil {
+	if _, got, err := s.outside.askBriefly(f.tcp, join(f.listen[0], "80")); err == nil {
 		t.Errorf("without the forward %s answers", got)
 	}
 }

@@ -35,20 +35,25 @@ func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
 	}
-	got := map[string]*listing{}
-	t := &todo{}
-	have := f.have
-	if f.dirty {
-		have = empty()
-		for _, l := range firewall.Layouts {
-			listed, err := f.list(ctx, l)
-			if err != nil {
-				return nil, err
-			}
-			got[l.Family], have.present[l.Family] = listed, listed != nil
-		}
-		f.have = have
+	if !f.dirty {
+		return compare(f.have, nil, want)
 	}
+	have, got := empty(), map[string]*listing{}
+	for _, l := range firewall.Layouts {
+		listed, err := f.list(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		got[l.Family], have.present[l.Family] = listed, listed != nil
+	}
+	f.have = have
+	return compare(have, got, want)
+}
+
+// compare compares a picture of the tables, and listings of those that have
+// been listed, with what is wanted. The error is about parts that are left out.
+func compare(have picture, got map[string]*listing, want firewall.Config) (*todo, error) {
+	t := &todo{}
 	err := t.parts(have, want)
 	before, after := t.contents(have)
 	for _, l := range firewall.Layouts {
