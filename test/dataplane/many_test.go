@@ -109,7 +109,7 @@ func TestManyNICs(t *testing.T) {
 	var adopted, stopped time.Duration
 	h.call("Adopt", m, &adopted)
 	t.Logf("the first take %v, the last %v, all are found again in %v", first, last, adopted)
-	if last > adopted/2 {
+	if last > adopted/2 && last > 5*first {
 		t.Errorf("the first NICs take %v to start, the last %v, while it takes %v to look at all", first, last, adopted)
 	}
 	h.call("Stop", m, &stopped)

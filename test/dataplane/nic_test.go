@@ -49,8 +49,9 @@ func (w World) with(names ...string) World {
 func veth(name string, in link.Netns, change ...func(*link.Link)) *link.Link {
 	l := &link.Link{
 		Name: name, Kind: link.Veth, Owner: "web/" + name, MTU: 1500,
-		Port: &link.Port{Bridge: "br0"},
-		Peer: &link.Peer{Netns: in, Name: "eth0", MAC: "02:00:00:00:01:01", MTU: 1500},
+		Port:    &link.Port{Bridge: "br0"},
+		Peer:    &link.Peer{Netns: in, Name: "eth0", MAC: "02:00:00:00:01:01", MTU: 1500},
+		Sysctls: silent(name),
 	}
 	for _, c := range change {
 		c(l)
@@ -58,11 +59,16 @@ func veth(name string, in link.Netns, change ...func(*link.Link)) *link.Link {
 	return l
 }
 
+// silent keeps the host from saying anything by itself on the link of a NIC.
+func silent(name string) []link.Sysctl {
+	return []link.Sysctl{{Key: "net/ipv6/conf/" + name + "/disable_ipv6", Value: "1"}}
+}
+
 // tap is the link of a virtual machine's NIC.
 func tap(name string, change ...func(*link.Link)) *link.Link {
 	l := &link.Link{
 		Name: name, Kind: link.Tap, Owner: "vm/" + name, MTU: 1500,
-		Port: &link.Port{Bridge: "br0"}, Tap: &link.Tun{},
+		Port: &link.Port{Bridge: "br0"}, Tap: &link.Tun{}, Sysctls: silent(name),
 	}
 	for _, c := range change {
 		c(l)
