@@ -6,9 +6,6 @@ import (
 	"strings"
 )
 
-// Zero reports whether n names no namespace.
-func (n Netns) Zero() bool { return n == Netns{} }
-
 // String describes n for messages.
 func (n Netns) String() string {
 	switch {
