@@ -71,6 +71,7 @@ type Parts struct {
 		Plan(context.Context, link.State) ([]string, error)
 		Observe(context.Context, []netip.Addr) (link.Observed, error)
 		Stats(name string) (link.Stats, error)
+		Traffic() (map[string]link.Stats, error)
 	}
 	Firewall interface {
 		Watched

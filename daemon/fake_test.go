@@ -107,6 +107,16 @@ func (f *fakeHost) Stats(name string) (link.Stats, error) {
 	return link.Stats{}, os.ErrNotExist
 }
 
+func (f *fakeHost) Traffic() (map[string]link.Stats, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := map[string]link.Stats{}
+	for _, l := range f.links.Links {
+		out[l.Name] = link.Stats{MAC: l.MAC, MTU: l.MTU, Up: true, RxBytes: 1, TxBytes: 2, RxPackets: 3, TxPackets: 4}
+	}
+	return out, nil
+}
+
 type fakeFilter struct{ *fakeHost }
 
 func (f fakeFilter) Apply(_ context.Context, c firewall.Config) error {

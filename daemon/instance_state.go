@@ -25,8 +25,8 @@ func (w *instanceView) complete(i api.Instance, v storedInstance) api.Instance {
 	if v.Running {
 		// Without a process lxc takes an instance for stopped, and shows less.
 		s.Netns, s.PID = v.namespace(i.Name), cmp.Or(v.Netns.PID, -1)
-		if is, err := v.decode(i.Name); err == nil {
-			for _, nic := range is.NICs {
+		if at, ok := instanceKind.search(w.known.Instances, i.Name); ok {
+			for _, nic := range w.known.Instances[at].NICs {
 				s.Network[nic.Name] = w.nic(nic)
 			}
 		}
@@ -56,7 +56,7 @@ func (w *instanceView) nic(nic network.NIC) api.InstanceStateNetwork {
 	out := api.InstanceStateNetwork{
 		Addresses: []api.NetworkStateAddress{}, Hwaddr: nic.HWAddr, HostName: nic.HostName, State: "down", Type: "broadcast",
 	}
-	if s, err := w.d.parts.Links.Stats(nic.HostName); err == nil {
+	if s, ok := w.traffic[nic.HostName]; ok {
 		out.MTU = s.MTU
 		if s.Up {
 			out.State = "up"
@@ -86,9 +86,8 @@ func (w *instanceView) nic(nic network.NIC) api.InstanceStateNetwork {
 // in.
 func (w *instanceView) address(name string, a netip.Addr) api.NetworkStateAddress {
 	p := netip.PrefixFrom(a, a.BitLen())
-	known := w.d.decoder.latest()
-	if i, ok := networkKind.search(known.Networks, name); ok {
-		for _, of := range known.Networks[i].Prefixes(member) {
+	if i, ok := networkKind.search(w.known.Networks, name); ok {
+		for _, of := range w.known.Networks[i].Prefixes(member) {
 			if of.Contains(a) {
 				p = netip.PrefixFrom(a, of.Bits())
 			}
@@ -119,6 +118,9 @@ func (w *instanceView) leasesOf(name, mac string) []netip.Addr {
 
 // getInstanceNothing is GET /1.0/instances/{name}/snapshots and /backups.
 func (d *Daemon) getInstanceNothing(r *http.Request) (reply, error) {
-	_, _, rev, err := d.findInstance(r)
-	return reply{revision: rev, metadata: []string{}}, err
+	_, _, objs, err := d.findInstance(r)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{revision: int64(objs.Revision()), metadata: []string{}}, nil
 }

@@ -13,6 +13,7 @@ import (
 	"netctl/api"
 	"netctl/db"
 	"netctl/network"
+	"netctl/network/link"
 	"netctl/reconcile"
 )
 
@@ -46,7 +47,10 @@ func (d *Daemon) getInstances(r *http.Request) (reply, error) {
 		return reply{}, err
 	}
 	typ := r.URL.Query().Get("instance-type")
-	show := d.newInstanceView(r.URL.Query().Get("recursion") == "2")
+	show, err := d.newInstanceView(objs, r.URL.Query().Get("recursion") == "2")
+	if err != nil {
+		return reply{}, err
+	}
 	urls, all := []string{}, []api.Instance{}
 	for _, o := range objs.List(instancesPrefix) {
 		name := db.Parts(o.Key)[1]
@@ -70,39 +74,46 @@ func (d *Daemon) getInstances(r *http.Request) (reply, error) {
 
 // getInstance is GET /1.0/instances/{name}.
 func (d *Daemon) getInstance(r *http.Request) (reply, error) {
-	name, v, rev, err := d.findInstance(r)
+	name, v, objs, err := d.findInstance(r)
 	if err != nil {
 		return reply{}, err
 	}
-	show := d.newInstanceView(recursive(r))
-	return reply{revision: rev, etag: v.tag(name), metadata: show.complete(show.instance(name, v), v)}, nil
+	show, err := d.newInstanceView(objs, recursive(r))
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{revision: int64(objs.Revision()), etag: v.tag(name), metadata: show.complete(show.instance(name, v), v)}, nil
 }
 
 // getInstanceState is GET /1.0/instances/{name}/state.
 func (d *Daemon) getInstanceState(r *http.Request) (reply, error) {
-	name, v, rev, err := d.findInstance(r)
+	name, v, objs, err := d.findInstance(r)
 	if err != nil {
 		return reply{}, err
 	}
-	show := d.newInstanceView(true)
-	return reply{revision: rev, etag: v.tag(name), metadata: show.complete(show.instance(name, v), v).State}, nil
+	show, err := d.newInstanceView(objs, true)
+	if err != nil {
+		return reply{}, err
+	}
+	return reply{revision: int64(objs.Revision()), etag: v.tag(name), metadata: show.complete(show.instance(name, v), v).State}, nil
 }
 
-// findInstance returns the instance that a path names.
-func (d *Daemon) findInstance(r *http.Request) (string, storedInstance, int64, error) {
+// findInstance returns the instance that a path names, and the snapshot that
+// has it.
+func (d *Daemon) findInstance(r *http.Request) (string, storedInstance, *db.Objects, error) {
 	if err := checkQuery(r); err != nil {
-		return "", storedInstance{}, 0, err
+		return "", storedInstance{}, nil, err
 	}
 	name, err := pathVar(r, "name")
 	if err != nil {
-		return "", storedInstance{}, 0, err
+		return "", storedInstance{}, nil, err
 	}
 	objs, err := d.store.Snapshot(r.Context())
 	if err != nil {
-		return "", storedInstance{}, 0, err
+		return "", storedInstance{}, nil, err
 	}
 	_, v, err := loadInstance(objs, name)
-	return name, v, int64(objs.Revision()), err
+	return name, v, objs, err
 }
 
 // loadInstance returns an instance as it is stored.
@@ -118,18 +129,30 @@ func loadInstance(objs interface{ Get(key string) *db.Object }, name string) (*d
 // An instanceView shows instances as they are at one time.
 type instanceView struct {
 	d        *Daemon
+	known    *network.Snapshot
 	state    bool // each with its state
 	arch     string
 	troubles []trouble
+	traffic  map[string]link.Stats   // by interface
 	leases   map[string][]netip.Addr // by network and MAC address, as far as they were read
 	read     map[string]bool         // the networks whose leases were read
 }
 
-func (d *Daemon) newInstanceView(state bool) *instanceView {
-	return &instanceView{
-		d: d, state: state, arch: architecture(), troubles: d.troubles(),
+func (d *Daemon) newInstanceView(objs *db.Objects, state bool) (*instanceView, error) {
+	known, err := d.decoder.snapshot(objs)
+	if err != nil {
+		return nil, err
+	}
+	w := &instanceView{
+		d: d, known: known, state: state, arch: architecture(), troubles: d.troubles(),
 		leases: map[string][]netip.Addr{}, read: map[string]bool{},
 	}
+	if state {
+		if w.traffic, err = d.parts.Links.Traffic(); err != nil {
+			d.log.Warn("traffic of instances is not known", "err", err) // the rest is worth showing
+		}
+	}
+	return w, nil
 }
 
 // A trouble is one line of the error of a target.
