@@ -26,6 +26,7 @@
 //	/network/<name>                  a network
 //	/network/<name>/member/<member>  a network's configuration on one member
 //	/instance/<name>                 an instance
+//	/boot/<member>                   the boot in which instances were stored as running
 //	/forward/<network>/<address>     a forward, by its listen address
 //	/acl/<name>                      a network ACL
 //	/certificate/<fingerprint>       a client that may use the API over HTTPS
