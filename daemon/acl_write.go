@@ -211,6 +211,9 @@ func (d *Daemon) aclUnused(tx *db.Tx, do, name string) error {
 // aclsExist refuses a configuration of a network that names an ACL which does
 // not exist.
 func aclsExist(tx *db.Tx, network string, cfg map[string]string) error {
+	if cfg["security.acls"] == "" {
+		return nil
+	}
 	b, err := config.BridgeSchema.Decode(cfg)
 	if err != nil {
 		return configError(fmt.Sprintf("network %q", network), err)
