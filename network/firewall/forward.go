@@ -10,8 +10,10 @@ import (
 // source stays, but for what comes from Subnet itself and goes back there,
 // whose answers would miss the host.
 //
-// A connection is sent where the Forward says when it begins, and stays with
-// that as long as it lasts, whatever becomes of the Forward and of others.
+// A TCP connection is sent where the Forward says when it begins, and stays
+// with that as long as it lasts, whatever becomes of the Forward. UDP has no
+// connections that users would know of, and a flow of it may never end: its next
+// packet goes where the Forward says then ([Forward.Moves]).
 type Forward struct {
 	Listen netip.Addr
 	Target netip.Addr   // of what no port takes; zero drops that

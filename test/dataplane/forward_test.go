@@ -244,11 +244,23 @@ func TestForwardChanges(t *testing.T) {
 	// The daemon starts anew.
 	s.host.restart()
 	s.host.settled(with(&more, second, third))
-	// Another target counts for new connections.
-	moved := *first
-	moved.Ports = []firewall.Port{{Protocol: "tcp", First: 80, Last: 80, Target: f.client[1], To: 8080, ToLast: 8080}}
-	s.host.apply(with(&moved, second))
+	s.host.apply(with(&more, second, third))
+	s.host.call("Resync", struct{}{}, nil) // it has to read the tables when it changes them
+	// Another target counts for new connections of TCP, and for every packet of
+	// UDP, but other ports are not touched by it.
+	dial("other", f.udp, join(f.listen[0], "5000"))
+	at("other", join(f.client[0], "1000"))
+	moved := more
+	moved.Ports = slices.Clone(more.Ports)
+	for i, p := range moved.Ports {
+		if p.First == 80 {
+			moved.Ports[i].Target = f.client[1]
+		}
+	}
+	s.host.apply(with(&moved, second, third))
 	at("tcp", join(f.client[0], "8080"))
+	at("udp", join(f.client[1], "8080"))
+	at("other", join(f.client[0], "1000"))
 	if _, got, err := s.outside.ask(f.tcp, join(f.listen[0], "80")); err != nil || got.String() != join(f.client[1], "8080") {
 		t.Errorf("a new connection is at %s (%v)", got, err)
 	}
@@ -256,5 +268,47 @@ func TestForwardChanges(t *testing.T) {
 	at("tcp", join(f.client[0], "8080"))
 	if _, got, err := s.outside.askBriefly(f.tcp, join(f.listen[0], "80")); err == nil {
 		t.Errorf("without the forward %s answers", got)
+	}
+	for _, name := range []string{"udp", "other"} {
+		if _, got, err := s.outside.again(name, brief); err == nil {
+			t.Errorf("without the forward %s answers", got)
+		}
+	}
+}
+
+// TestForwardMovesUDP holds that a sender of UDP that never stops is sent where
+// the forward says, in both families.
+func TestForwardMovesUDP(t *testing.T) {
+	s := newSite(t, 2)
+	with := func(target int) World {
+		w := world(lan)
+		for _, f := range ipFamilies {
+			w.Firewall.Forwards = append(w.Firewall.Forwards,
+				&firewall.Forward{Listen: f.listen[1], Target: f.client[0], Subnet: prefix(f.subnet)},
+				&firewall.Forward{Listen: f.listen[2], Target: f.client[target], Subnet: prefix(f.subnet)})
+		}
+		return w
+	}
+	s.host.apply(with(0))
+	s.plug("br0")
+	s.static()
+	for i := range s.clients {
+		s.serve(i, "80")
+	}
+	for _, f := range ipFamilies {
+		for _, listen := range f.listen[1:] {
+			s.outside.call("Dial", Dialing{Name: listen.String(), Network: f.udp, Addr: join(listen, "80"), Wait: patience}, nil)
+		}
+	}
+	for _, target := range []int{0, 1, 0} {
+		s.host.apply(with(target))
+		for _, f := range ipFamilies {
+			for i, listen := range f.listen[1:] {
+				want := join(f.client[i*target], "80")
+				if _, at, err := s.outside.again(listen.String(), patience); err != nil || at.String() != want {
+					t.Errorf("%s is at %s (%v), want %s", listen, at, err, want)
+				}
+			}
+		}
 	}
 }

@@ -41,7 +41,8 @@ type Firewall struct {
 	buf     []byte     // for notifications
 	dirty   bool       // the tables may not be what we think
 	have    picture
-	applied *firewall.Config // what the tables were last made
+	applied *firewall.Config    // what the tables were last made
+	sending []*firewall.Forward // that are in the tables
 }
 
 // A picture is what we think our tables are.
@@ -110,15 +111,15 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 		f.Drift(ctx, t.commands())
 		f.applied = nil // if it cannot be undone, that is told as an error
 	}
-	if err := errors.Join(err, f.do(ctx, t)); err != nil {
+	if err := errors.Join(err, f.do(ctx, t, want)); err != nil {
 		return err
 	}
 	f.applied = &want
 	return nil
 }
 
-// do carries out t in one transaction.
-func (f *Firewall) do(ctx context.Context, t *todo) error {
+// do carries out t, which leads to what want says, in one transaction.
+func (f *Firewall) do(ctx context.Context, t *todo, want firewall.Config) error {
 	if !t.empty() {
 		if f.log.Enabled(ctx, slog.LevelDebug) {
 			for _, c := range t.commands() {
@@ -132,6 +133,10 @@ func (f *Firewall) do(ctx context.Context, t *todo) error {
 		f.dirty = false
 	}
 	t.commit(&f.have)
+	if err := f.forget(ctx, moves(f.sending, want.Forwards)); err != nil {
+		f.log.LogAttrs(ctx, slog.LevelWarn, "flows go on that forwards send elsewhere now", slog.Any("err", err))
+	}
+	f.sending = want.Forwards
 	return nil
 }
 

@@ -2,7 +2,6 @@ package nft
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"os"
 	"syscall"
@@ -102,16 +101,6 @@ func ours(family byte) bool { return family == unix.NFPROTO_INET || family == un
 
 // tableOf returns the name of the table that a message is about.
 func tableOf(b []byte) string {
-	for len(b) >= unix.SizeofNlAttr {
-		n, kind := int(binary.NativeEndian.Uint16(b)), binary.NativeEndian.Uint16(b[2:])
-		if n < unix.SizeofNlAttr || n > len(b) {
-			return ""
-		}
-		if kind&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == tableName {
-			name, _, _ := bytes.Cut(b[unix.SizeofNlAttr:n], []byte{0})
-			return string(name)
-		}
-		b = b[min(len(b), (n+3)&^3):]
-	}
-	return ""
+	name, _, _ := bytes.Cut(attributes(b)[tableName], []byte{0})
+	return string(name)
 }
