@@ -308,3 +308,31 @@ func TestNICPriority(t *testing.T) {
 		}
 	}
 }
+
+// TestTablesApart holds that what goes wrong with the table for NICs keeps
+// nothing from the other, and is made good for.
+func TestTablesApart(t *testing.T) {
+	h := newBare(t)
+	// Somebody else holds the table.
+	holder := h.Start("sh", "-c", "(echo 'add table bridge netctl { flags owner; }'; while test ! -e "+h.dir+"/release; do sleep 0.05; done) | nft -i")
+	h.Lab.Eventually(5*time.Second, "the table", func() error {
+		if out := h.Run("nft", "list", "tables"); !strings.Contains(out, "bridge netctl") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	w := world(lan)
+	w.Firewall.NICs = []*firewall.NIC{spoofer("v0", "a")}
+	err := h.try("Apply", w, nil)
+	if err == nil || !strings.Contains(err.Error(), "table bridge netctl: ") || strings.Contains(err.Error(), "table inet") {
+		t.Errorf("err = %v", err)
+	}
+	if out := h.Run("nft", "list", "set", "inet", "netctl", "routed4"); !strings.Contains(out, "br0") {
+		t.Errorf("the other table is not made:\n%s", out)
+	}
+	h.Run("touch", h.dir+"/release")
+	if err := holder.Wait(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	h.apply(w)
+}

@@ -104,9 +104,6 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	t, err := f.diff(ctx, want)
-	if t == nil {
-		return err
-	}
 	if !t.empty() && f.Drift != nil && f.applied != nil && same(*f.applied, want) {
 		f.Drift(ctx, t.commands())
 		f.applied = nil // if it cannot be undone, that is told as an error
@@ -118,7 +115,9 @@ func (f *Firewall) Apply(ctx context.Context, want firewall.Config) error {
 	return nil
 }
 
-// do carries out t, which leads to what want says, in one transaction.
+// do carries out t, which leads to what want says, in one transaction for each
+// table: what a kernel lacks for one of them does not keep the other from being
+// right.
 func (f *Firewall) do(ctx context.Context, t *todo, want firewall.Config) error {
 	if !t.empty() {
 		if f.log.Enabled(ctx, slog.LevelDebug) {
@@ -126,11 +125,23 @@ func (f *Firewall) do(ctx context.Context, t *todo, want firewall.Config) error 
 				f.log.LogAttrs(ctx, slog.LevelDebug, "firewall op", slog.String("op", c))
 			}
 		}
-		if err := f.run(ctx, f.transaction(t)); err != nil {
+		f.dirty = false
+		var errs []error
+		for _, l := range firewall.Layouts {
+			if tx := f.transaction(t, l); tx != nil {
+				errs = append(errs, f.run(ctx, l, tx))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			f.dirty = true
 			return err
 		}
 	} else {
 		f.dirty = false
+	}
+	if t.blind {
+		f.dirty = true
+		return nil
 	}
 	t.commit(&f.have)
 	if err := f.forget(ctx, moves(f.sending, want.Forwards)); err != nil {
@@ -141,12 +152,10 @@ func (f *Firewall) do(ctx context.Context, t *todo, want firewall.Config) error 
 }
 
 // run carries out a transaction, and takes in the notification about it.
-func (f *Firewall) run(ctx context.Context, tx *knftables.Transaction) error {
+func (f *Firewall) run(ctx context.Context, l *firewall.Layout, tx *knftables.Transaction) error {
 	if err := f.nft.Run(ctx, tx); err != nil {
-		f.dirty = true
-		return fmt.Errorf("nftables: %w", err)
+		return fmt.Errorf("nftables: table %s %s: %w", l.Family, firewall.Table, err)
 	}
-	f.dirty = false
 	if n, err := f.drain(); err != nil || n > 1 {
 		f.dirty = true // somebody else was at it too
 		f.poke()

@@ -19,8 +19,5 @@ func (f *Firewall) Plan(ctx context.Context, want firewall.Config) ([]string, er
 	defer func(dirty bool, have picture) { f.dirty, f.have = dirty, have }(f.dirty, f.have)
 	f.dirty = true
 	t, err := f.diff(ctx, want)
-	if t == nil {
-		return nil, err
-	}
 	return t.commands(), err
 }

@@ -18,6 +18,7 @@ type todo struct {
 	changes  []change
 	config   firewall.Config // all parts of which are there then; none unless whole
 	whole    bool            // no part is left out
+	blind    bool            // some table could not be listed, and is left alone
 }
 
 // A change is what becomes of a part.
@@ -29,8 +30,8 @@ type change struct {
 
 func (t *todo) empty() bool { return len(t.del)+len(t.add)+len(t.ops) == 0 }
 
-// diff compares the tables with what is wanted. The error is about parts that
-// are left out, or the todo is nil.
+// diff compares the tables with what is wanted. The error is about parts and
+// tables that are left out.
 func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error) {
 	if n, err := f.drain(); err != nil || n > 0 {
 		f.dirty = true
@@ -38,26 +39,35 @@ func (f *Firewall) diff(ctx context.Context, want firewall.Config) (*todo, error
 	if !f.dirty {
 		return compare(f.have, nil, want)
 	}
-	have, got := empty(), map[string]*listing{}
+	f.have = empty()
+	var errs []error
+	got := map[string]*listing{}
 	for _, l := range firewall.Layouts {
 		listed, err := f.list(ctx, l)
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
-		got[l.Family], have.present[l.Family] = listed, listed != nil
+		got[l.Family], f.have.present[l.Family] = listed, listed != nil
 	}
-	f.have = have
-	return compare(have, got, want)
+	t, err := compare(f.have, got, want)
+	t.blind = len(errs) > 0
+	return t, errors.Join(append(errs, err)...)
 }
 
-// compare compares a picture of the tables, and listings of those that have
-// been listed, with what is wanted. The error is about parts that are left out.
+// compare compares a picture of the tables with what is wanted, or if there are
+// listings the tables that have been listed. The error is about parts that are
+// left out.
 func compare(have picture, got map[string]*listing, want firewall.Config) (*todo, error) {
 	t := &todo{}
 	err := t.parts(have, want)
 	before, after := t.contents(have)
 	for _, l := range firewall.Layouts {
-		needed, present, listed := want.Needs(l), have.present[l.Family], got[l.Family]
+		listed, known := got[l.Family]
+		if got != nil && !known {
+			continue
+		}
+		needed, present := want.Needs(l), have.present[l.Family]
 		there, wanted := before.Of(l), after.Of(l)
 		switch {
 		case !needed && present:
@@ -181,14 +191,15 @@ func (t *todo) commands() []string {
 	return cs
 }
 
-// transaction returns t as one transaction.
-func (f *Firewall) transaction(t *todo) *knftables.Transaction {
+// transaction returns what t does to the table of a layout, as one transaction;
+// nil when that is nothing.
+func (f *Firewall) transaction(t *todo, l *firewall.Layout) *knftables.Transaction {
 	tx := f.nft.NewTransaction()
-	for _, l := range t.del {
+	if slices.Contains(t.del, l) {
 		tx.Add(table(l)) // so that there is one to delete
 		tx.Delete(table(l))
 	}
-	for _, l := range t.add {
+	if slices.Contains(t.add, l) {
 		tx.Add(table(l))
 		for _, c := range l.Chains {
 			tx.Add(chain(l, c))
@@ -201,22 +212,33 @@ func (f *Firewall) transaction(t *todo) *knftables.Transaction {
 		}
 	}
 	for _, op := range t.ops {
-		switch op.Verb {
-		case firewall.AddElement:
-			tx.Add(element(op))
-		case firewall.DelElement:
-			tx.Delete(element(op))
-		case firewall.AddChain:
-			tx.Add(chain(firewall.Inet, firewall.Chain{Name: op.Chain}))
-		case firewall.FlushChain:
-			tx.Flush(chain(firewall.Inet, firewall.Chain{Name: op.Chain}))
-		case firewall.DelChain:
-			tx.Delete(chain(firewall.Inet, firewall.Chain{Name: op.Chain}))
-		case firewall.AddRule:
-			tx.Add(rule(firewall.Inet, op.Rule))
+		if op.Family() == l.Family {
+			add(tx, l, op)
 		}
 	}
+	if tx.NumOperations() == 0 {
+		return nil
+	}
 	return tx
+}
+
+// add appends an operation to a transaction.
+func add(tx *knftables.Transaction, l *firewall.Layout, op firewall.Op) {
+	list := chain(l, firewall.Chain{Name: op.Chain})
+	switch op.Verb {
+	case firewall.AddElement:
+		tx.Add(element(op))
+	case firewall.DelElement:
+		tx.Delete(element(op))
+	case firewall.AddChain:
+		tx.Add(list)
+	case firewall.FlushChain:
+		tx.Flush(list)
+	case firewall.DelChain:
+		tx.Delete(list)
+	case firewall.AddRule:
+		tx.Add(rule(l, op.Rule))
+	}
 }
 
 // same reports whether two configurations want the same.
