@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // A BGP is GET /1.0/bgp: the speaker itself.
 type BGP struct {
@@ -103,9 +106,23 @@ const (
 
 // A BGPOwner is the object that a prefix is exported for.
 type BGPOwner struct {
-	Kind    string `json:"kind" yaml:"kind"` // network
-	Network string `json:"network" yaml:"network"`
-	Object  string `json:"object" yaml:"object"` // the key that it comes from
+	Kind     string `json:"kind" yaml:"kind"` // network, instance or forward
+	Network  string `json:"network" yaml:"network"`
+	Object   string `json:"object" yaml:"object"`                         // the key that it comes from
+	Instance string `json:"instance,omitempty" yaml:"instance,omitempty"` // of a NIC
+	Device   string `json:"device,omitempty" yaml:"device,omitempty"`     // of a NIC
+	Forward  string `json:"forward,omitempty" yaml:"forward,omitempty"`   // listen address
+}
+
+// String names the owner as the command does.
+func (o BGPOwner) String() string {
+	switch o.Kind {
+	case "instance":
+		return fmt.Sprintf("instance %s, %s (%s of network %s)", o.Instance, o.Device, o.Object, o.Network)
+	case "forward":
+		return fmt.Sprintf("forward %s of network %s", o.Forward, o.Network)
+	}
+	return fmt.Sprintf("%s %s (%s)", o.Kind, o.Network, o.Object)
 }
 
 // A BGPRoutePeer says what one peer was sent of a prefix.

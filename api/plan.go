@@ -59,6 +59,9 @@ type BGPExplanation struct {
 // configuration.
 type BGPReason struct {
 	Network  string `json:"network" yaml:"network"`
+	Instance string `json:"instance,omitempty" yaml:"instance,omitempty"`
+	Device   string `json:"device,omitempty" yaml:"device,omitempty"`
+	Forward  string `json:"forward,omitempty" yaml:"forward,omitempty"`
 	Key      string `json:"key" yaml:"key"`
 	Prefix   string `json:"prefix" yaml:"prefix"`
 	Exported bool   `json:"exported" yaml:"exported"`

@@ -163,7 +163,7 @@ sent, and if not, why.`,
 func routeRow(r api.BGPRoute, between string) []string {
 	var owners, peers []string
 	for _, o := range r.Owners {
-		owners = append(owners, fmt.Sprintf("%s %s (%s)", o.Kind, o.Network, o.Object))
+		owners = append(owners, o.String())
 	}
 	for _, p := range r.Peers {
 		switch {

@@ -40,7 +40,7 @@ func explanation(x api.BGPExplanation) string {
 		fmt.Fprintln(&b, "\nWhat has it:")
 	}
 	for _, r := range x.Reasons {
-		fmt.Fprintf(&b, "  network %s, %s (%s): %s\n", r.Network, r.Key, r.Prefix, r.Rule)
+		fmt.Fprintf(&b, "  %s, %s (%s): %s\n", reasonOwner(r), r.Key, r.Prefix, r.Rule)
 	}
 	if len(x.NextHop) > 0 {
 		fmt.Fprintln(&b, "\nNext hop:")
@@ -64,6 +64,16 @@ func explanation(x api.BGPExplanation) string {
 		}
 	}
 	return b.String()
+}
+
+func reasonOwner(r api.BGPReason) string {
+	switch {
+	case r.Instance != "":
+		return fmt.Sprintf("instance %s, %s on network %s", r.Instance, r.Device, r.Network)
+	case r.Forward != "":
+		return fmt.Sprintf("forward %s of network %s", r.Forward, r.Network)
+	}
+	return "network " + r.Network
 }
 
 func asPath(p []uint32) string {

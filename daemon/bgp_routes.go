@@ -86,9 +86,21 @@ func routeOf(e *network.Export) api.BGPRoute {
 		rt.State, rt.Reason = api.RouteHeld, e.Held
 	}
 	for _, o := range e.Owners {
-		rt.Owners = append(rt.Owners, api.BGPOwner{Kind: "network", Network: o.Network, Object: o.Key})
+		rt.Owners = append(rt.Owners, owner(o))
 	}
 	return rt
+}
+
+// owner shows what a prefix is exported for.
+func owner(o network.Owner) api.BGPOwner {
+	out := api.BGPOwner{Kind: "network", Network: o.Network, Object: o.Key, Instance: o.Instance, Device: o.Device, Forward: o.Forward}
+	switch {
+	case o.Instance != "":
+		out.Kind = "instance"
+	case o.Forward != "":
+		out.Kind = "forward"
+	}
+	return out
 }
 
 func routePeer(e *network.Export, a netip.Addr, sent map[netip.Prefix]bgp.Advertised, s bgp.Session) api.BGPRoutePeer {
@@ -138,7 +150,7 @@ func (d *Daemon) getBGPDebug(r *http.Request) (reply, error) {
 			next = netip.IPv6Unspecified()
 		}
 		for _, o := range e.Owners {
-			out.Prefixes = append(out.Prefixes, api.BGPDebugPrefix{Owner: "network_" + o.Network + "_" + o.Key, Prefix: e.Prefix.String(), Nexthop: next.String()})
+			out.Prefixes = append(out.Prefixes, api.BGPDebugPrefix{Owner: debugOwner(o), Prefix: e.Prefix.String(), Nexthop: next.String()})
 		}
 	}
 	for i, p := range host.BGP.Peers {
@@ -148,4 +160,15 @@ func (d *Daemon) getBGPDebug(r *http.Request) (reply, error) {
 		})
 	}
 	return reply{metadata: out}, nil
+}
+
+// debugOwner names an owner as LXD does.
+func debugOwner(o network.Owner) string {
+	switch {
+	case o.Instance != "":
+		return "instance_" + o.Instance + "_" + o.Device
+	case o.Forward != "":
+		return "network_" + o.Network + "_forward_" + o.Forward
+	}
+	return "network_" + o.Network + "_" + o.Key
 }

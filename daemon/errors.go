@@ -21,6 +21,7 @@ func configError(object string, err error) error {
 func classify(err error) (*api.Error, bool) {
 	var known *api.Error
 	var conflict *network.ConflictError
+	var invalid *network.InvalidError
 	var key *config.KeyError
 	var tooLarge *http.MaxBytesError
 	for _, c := range []struct {
@@ -29,6 +30,7 @@ func classify(err error) (*api.Error, bool) {
 	}{
 		{errors.As(err, &known), ""},
 		{errors.As(err, &conflict), api.Conflict},
+		{errors.As(err, &invalid), api.Invalid},
 		{errors.As(err, &key), api.Invalid},
 		{errors.As(err, &tooLarge), api.TooLarge},
 		{errors.Is(err, db.ErrTooLarge), api.TooLarge},

@@ -36,7 +36,7 @@ func (d *Daemon) getExplanation(r *http.Request) (reply, error) {
 	reasons := s.Reasons(member, q)
 	for _, x := range reasons {
 		out.Reasons = append(out.Reasons, api.BGPReason{
-			Network: x.Network, Key: x.Key, Prefix: x.Prefix.String(), Exported: x.Exported, Rule: x.Rule,
+			Network: x.Network, Instance: x.Instance, Device: x.Device, Forward: x.Forward, Key: x.Key, Prefix: x.Prefix.String(), Exported: x.Exported, Rule: x.Rule,
 		})
 	}
 	whole := slices.DeleteFunc(slices.Clone(reasons), func(x network.Reason) bool { return x.Prefix.Bits() > q.Bits() })
@@ -88,10 +88,10 @@ func exportOf(h *network.Host, reasons []network.Reason) *network.Export {
 	return nil
 }
 
-// inside says of a query that no network has as a whole what there is in it.
+// inside says of a query that nothing has as a whole what there is in it.
 func inside(query string, reasons []network.Reason) string {
 	if len(reasons) == 0 {
-		return fmt.Sprintf("no network has %s: neither as a subnet or translated address, nor in ipv4.routes or ipv6.routes", query)
+		return fmt.Sprintf("nothing here has %s: no network as its subnet, translated address or route, no NIC as its address or route, and no forward", query)
 	}
 	var parts []string
 	for _, r := range reasons {
@@ -99,12 +99,19 @@ func inside(query string, reasons []network.Reason) string {
 			parts = append(parts, p)
 		}
 	}
-	return fmt.Sprintf("no network has all of %s; in it there is %s", query, strings.Join(parts, ", "))
+	return fmt.Sprintf("nothing here has all of %s; in it there is %s", query, strings.Join(parts, ", "))
 }
 
 // unannounced says why a prefix that a network has is not announced.
 func unannounced(r network.Reason) string {
-	return fmt.Sprintf("%s of network %s is not announced: %s", r.Prefix, r.Network, r.Rule)
+	of := "network " + r.Network
+	switch {
+	case r.Instance != "":
+		of = fmt.Sprintf("instance %s, %s", r.Instance, r.Device)
+	case r.Forward != "":
+		of = "the forward " + r.Forward
+	}
+	return fmt.Sprintf("%s of %s is not announced: %s", r.Prefix, of, r.Rule)
 }
 
 // maxLacks is how many peers a summary names that lack a route.

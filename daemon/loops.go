@@ -107,7 +107,7 @@ func (d *Daemon) waiting(h *network.Host) string {
 		bound = min(bound, h.BGP.RestartTime/4)
 	}
 	for _, e := range h.Exports {
-		if e.Held == "" || len(h.BGP.Peers) == 0 {
+		if e.Held == "" || e.Rests || len(h.BGP.Peers) == 0 {
 			continue
 		}
 		if left := time.Until(d.start.at.Add(bound)); left > 0 {

@@ -200,8 +200,14 @@ func (s samples) host(host *network.Host) {
 		}
 	}
 	s.send(obsHeld, float64(held))
-	s.send(obsNetworks, float64(len(host.Link.Links)-len(host.Down)), "up")
-	s.send(obsNetworks, float64(len(host.Down)), "down")
+	down := 0
+	for _, n := range host.Firewall.Networks {
+		if host.Down[n.Name] != "" {
+			down++
+		}
+	}
+	s.send(obsNetworks, float64(len(host.Firewall.Networks)-down), "up")
+	s.send(obsNetworks, float64(down), "down")
 	s.send(obsRestart, host.BGP.RestartTime.Seconds())
 }
 

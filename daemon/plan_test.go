@@ -122,7 +122,7 @@ func TestExplain(t *testing.T) {
 		{"10.1.0.0/24", "10.1.0.0/24 is announced"},
 		{"10.2.0.5", "10.2.0.0/24 of network br1 is not announced: ipv4.nat is true, and ipv4.nat.address is not set"},
 		{"10.9.1.0/24", "ipv4.routes are routes of this host and are not exported"},
-		{"203.0.113.1", "no network has 203.0.113.1"},
+		{"203.0.113.1", "nothing here has 203.0.113.1"},
 	} {
 		var e struct{ Metadata api.BGPExplanation }
 		if err := json.Unmarshal([]byte(b.get("/1.0/bgp/explain?prefix="+tt.query)), &e); err != nil {

@@ -215,7 +215,8 @@ func (v *view) take(o link.Observed, peers []netip.Addr) {
 // on, has changed between two looks.
 func same(a, b link.Observed) bool {
 	seen := func(a, b *link.Seen) bool {
-		return a == b || a.Alias == b.Alias && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs)
+		return a == b || a.Alias == b.Alias && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs) &&
+			(a.Alias == "" || a.Carrier == b.Carrier && a.Blocked == b.Blocked)
 	}
 	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Toward, b.Toward)
 }

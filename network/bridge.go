@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"reflect"
 	"slices"
 
 	"go4.org/netipx"
@@ -17,24 +16,6 @@ import (
 	"netctl/network/firewall"
 	"netctl/network/link"
 )
-
-// A part is what one network contributes to one member by itself.
-type part struct {
-	link     *link.Link
-	routes   []*link.Route
-	firewall *firewall.Network
-	service  *dhcp.Service // nil when the network serves neither DHCP nor DNS
-	exports  []*Export
-	peers    []namedPeer
-	claims   []*claim
-}
-
-// A claim is a prefix that exists behind one network only.
-type claim struct {
-	network, key, value string
-	prefix              netip.Prefix
-	part                *part
-}
 
 // part returns the contribution of n to a member, derived at the first call.
 // What is equal in like, the contribution of the network as it was before, is
@@ -54,55 +35,32 @@ func (n *Network) part(member string, like *part) *part {
 	return p
 }
 
-// share replaces what is equal in like by what is there, so that those who
-// compare pointers find nothing new.
-func (p *part) share(like *part) {
-	if like == nil {
-		return
-	}
-	if reflect.DeepEqual(p.link, like.link) {
-		p.link = like.link
-	}
-	for i, r := range p.routes {
-		if at := slices.IndexFunc(like.routes, func(l *link.Route) bool { return reflect.DeepEqual(l, r) }); at >= 0 {
-			p.routes[i] = like.routes[at]
-		}
-	}
-	if reflect.DeepEqual(p.firewall, like.firewall) {
-		p.firewall = like.firewall
-	}
-	if reflect.DeepEqual(p.service, like.service) {
-		p.service = like.service
-	}
-}
-
 func derivePart(name, member string, c config.Bridge) *part {
-	p := &part{
-		link:     bridgeLink(name, member, c),
-		firewall: bridgeFirewall(name, c),
-		service:  bridgeService(name, c),
-	}
+	l := bridgeLink(name, member, c)
+	p := &part{links: []*link.Link{l}, network: bridgeFirewall(name, c), service: bridgeService(name, c)}
+	object := fmt.Sprintf("network %q", name)
 	for _, peer := range slices.Sorted(maps.Keys(c.Peers)) {
 		p.peers = append(p.peers, namedPeer{name, peer, *c.Peers[peer]})
 	}
-	addrs := make([]netip.Addr, 0, len(p.peers))
-	for _, q := range p.peers {
-		addrs = append(addrs, q.Address)
+	p.slots = append(p.slots,
+		interfaceSlot(name, claimant{object, "", ", whose bridge that is"}),
+		macSlot(name, l.MAC, claimant{object, "bridge.hwaddr", l.MAC}))
+	for _, i := range c.External {
+		p.slots = append(p.slots, interfaceSlot(i, claimant{object, "bridge.external_interfaces", i}))
 	}
-	scope := bgp.NewPeerSet(addrs...)
-	for _, f := range []struct {
-		n string
-		config.Family
-	}{{"4", c.V4}, {"6", c.V6}} {
-		p.exports = append(p.exports, familyExports(name, f.n, f.Family, scope)...)
-		if f.Address.IsValid() {
-			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".address", f.Address.String(), f.Address.Masked(), p})
+	hearers := scope(p.peers)
+	for _, f := range []config.Family{c.V4, c.V6} {
+		if !f.Address.IsValid() {
+			continue
 		}
+		n := number(f.Address.Addr())
+		p.exports = append(p.exports, familyExports(name, n, f, hearers)...)
+		address := claimant{object, "ipv" + n + ".address", f.Address.String()}
+		p.claims = append(p.claims, &claim{address, f.Address.Masked(), name, subnetClaim, false})
+		p.slots = append(p.slots, addressSlot(name, f.Address.Addr(), address))
 		for _, r := range f.Routes {
-			if f.Address.IsValid() {
-				p.routes = append(p.routes, link.OnLink(r, name, name))
-			}
-			p.claims = append(p.claims, &claim{name, "ipv" + f.n + ".routes", r.String(), r, p})
+			p.routes = append(p.routes, link.OnLink(r, name, name))
+			p.claims = append(p.claims, &claim{claimant{object, "ipv" + n + ".routes", r.String()}, r, name, routesClaim, false})
 		}
 	}
 	return p
@@ -117,12 +75,12 @@ func familyExports(name, n string, f config.Family, scope bgp.PeerSet) []*Export
 	case !f.NAT:
 		return []*Export{{
 			Path:   bgp.Path{Prefix: f.Address.Masked(), NextHop: f.NextHop, Peers: scope},
-			Owners: []Owner{{name, "ipv" + n + ".address"}},
+			Owners: []Owner{{Network: name, Key: "ipv" + n + ".address"}},
 		}}
 	case f.NATAddress.IsValid():
 		return []*Export{{
 			Path:   bgp.Path{Prefix: netip.PrefixFrom(f.NATAddress, f.NATAddress.BitLen()), NextHop: f.NextHop, Peers: scope},
-			Owners: []Owner{{name, "ipv" + n + ".nat.address"}},
+			Owners: []Owner{{Network: name, Key: "ipv" + n + ".nat.address"}},
 		}}
 	}
 	return nil

@@ -7,95 +7,86 @@ import (
 	"slices"
 	"time"
 
-	"netctl/bgp"
 	"netctl/config"
 )
 
 // A ConflictError reports two objects that cannot exist together.
 type ConflictError struct {
-	Network, Key, Value string // the one that is refused
-	Other               string // what it clashes with, as in `ipv4.address=10.0.0.1/24 of network "br0"`
+	Object, Key, Value string // the one that is refused; Object as in `network "br0"`
+	Other              string // what it clashes with, as in `ipv4.address=10.0.0.1/24 of network "br0"`
 }
 
 func (e *ConflictError) Error() string {
-	return fmt.Sprintf("network %q: %s=%s conflicts with %s", e.Network, e.Key, e.Value, e.Other)
+	return fmt.Sprintf("%s: %s=%s conflicts with %s", e.Object, e.Key, e.Value, e.Other)
 }
 
-// conflicts returns every conflict among parts, which are sorted by network.
-// It looks at everything, which is affordable for what is refused.
-func conflicts(parts []*part) error {
-	return errors.Join(checkOverlaps(parts), checkPorts(parts), checkPeers(parts), checkExports(parts))
+// An InvalidError reports a value that does not fit to the objects that it
+// refers to.
+type InvalidError struct {
+	Object, Key, Value string // Object as in `instance "web", eth0`
+	Why                string
 }
 
-// checkOverlaps reports prefixes that two networks claim: subnets and routes,
-// of which each may be behind one bridge only.
-func checkOverlaps(parts []*part) error {
-	var all []*claim
-	for _, p := range parts {
-		all = append(all, p.claims...)
-	}
-	slices.SortStableFunc(all, func(a, b *claim) int { return bgp.ComparePrefix(a.prefix, b.prefix) })
-	// Sorted by address and then by length, a prefix is followed by those that
-	// it contains; the open ones are a stack.
-	var open []*claim
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("%s: %s=%s: %s", e.Object, e.Key, e.Value, e.Why)
+}
+
+// conflicts returns every conflict in w, and all that is wrong with its parts.
+func (w *whole) conflicts() error {
 	var errs []error
-	for _, c := range all {
-		for len(open) > 0 && !open[len(open)-1].prefix.Overlaps(c.prefix) {
-			open = open[:len(open)-1]
-		}
-		if i := slices.IndexFunc(open, func(x *claim) bool { return x.network != c.network }); i >= 0 {
-			a, b := c, open[i]
-			if a.network < b.network {
-				a, b = b, a
-			}
-			errs = append(errs, &ConflictError{a.network, a.key, a.value, fmt.Sprintf("%s=%s of network %q", b.key, b.value, b.network)})
-		}
-		open = append(open, c)
+	for _, p := range w.all() {
+		errs = append(errs, p.errs...)
 	}
+	return errors.Join(append(errs, checkOverlaps(w.claims), checkSlots(w.slots), checkPeers(w.networks.parts), checkExports(w.single))...)
+}
+
+// checkOverlaps reports prefixes that cannot exist together.
+func checkOverlaps(claims []*claim) error {
+	var errs []error
+	overlaps(claims, func(a, b *claim) bool {
+		errs = append(errs, b.refuse(a.claimant))
+		return true
+	})
 	return errors.Join(errs...)
 }
 
-// checkPorts reports interfaces that two networks want as a port, and networks
-// that want the bridge of one.
-func checkPorts(parts []*part) error {
-	const key = "bridge.external_interfaces"
+// checkSlots reports what is claimed twice. An object that claims something by
+// what it is, and not by a key, is never the one that is refused.
+func checkSlots(slots []slot) error {
 	var errs []error
-	taken := map[string]string{} // what each interface is taken by
-	for _, p := range parts {
-		taken[p.link.Name] = fmt.Sprintf("network %q, whose bridge that is", p.link.Name)
-	}
-	for _, p := range parts {
-		for _, i := range p.link.Ports {
-			if other := taken[i]; other != "" {
-				errs = append(errs, &ConflictError{p.link.Owner, key, i, other})
-				continue
+	for len(slots) > 0 {
+		n := slices.IndexFunc(slots, func(s slot) bool { return s.what != slots[0].what })
+		if n < 0 {
+			n = len(slots)
+		}
+		same := slots[:n]
+		slots = slots[n:]
+		holder := max(0, slices.IndexFunc(same, func(s slot) bool { return s.key == "" }))
+		for i, s := range same {
+			if i != holder {
+				errs = append(errs, s.refuse(same[holder].claimant))
 			}
-			taken[i] = fmt.Sprintf("%s of network %q", key, p.link.Owner)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// checkExports reports networks that export the same prefix, as two that
-// translate to one address do, with different next hops.
-func checkExports(parts []*part) error {
+// checkExports reports objects that export the same prefix, as two networks
+// that translate to one address do, with different next hops.
+func checkExports(single []*Export) error {
 	var errs []error
-	first := map[netip.Prefix]*Export{}
-	for _, e := range all(parts, (*part).allExports) {
-		have := first[e.Prefix]
-		if have == nil {
-			first[e.Prefix] = e
+	for i, first := 1, 0; i < len(single); i++ {
+		have, e := single[first], single[i]
+		if e.Prefix != have.Prefix {
+			first = i
 			continue
 		}
 		if have.NextHop == e.NextHop {
 			continue
 		}
-		key := "bgp.ipv4.nexthop"
-		if e.Prefix.Addr().Is6() {
-			key = "bgp.ipv6.nexthop"
-		}
+		key := "bgp.ipv" + number(e.Prefix.Addr()) + ".nexthop"
 		errs = append(errs, &ConflictError{
-			e.Owners[0].Network, key, shown(e.NextHop),
+			fmt.Sprintf("network %q", e.Owners[0].Network), key, shown(e.NextHop),
 			fmt.Sprintf("%s=%s of network %q, which exports %s too", key, shown(have.NextHop), have.Owners[0].Network, e.Prefix),
 		})
 	}
@@ -157,7 +148,7 @@ func disagree(a, b namedPeer) error {
 
 func peerConflict(a, b namedPeer, key, va, vb string) error {
 	return &ConflictError{
-		a.network, "bgp.peers." + a.name + "." + key, va,
+		fmt.Sprintf("network %q", a.network), "bgp.peers." + a.name + "." + key, va,
 		fmt.Sprintf("bgp.peers.%s.%s=%s of network %q, which names the same peer %s; \"netctl bgp peers set %[5]s\" changes a peer on all its networks at once",
 			b.name, key, vb, b.network, a.Address),
 	}

@@ -1,6 +1,8 @@
 package network_test
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -31,8 +33,13 @@ func TestDerive(t *testing.T) {
 type fixture struct {
 	Server   map[string]string
 	Networks map[string]map[string]string
-	Up       bool
-	Links    map[string]struct {
+	// Instances are NICs by instance and device. Those of a name that starts
+	// with vm are virtual machines, and of one that starts with off do not run.
+	Instances map[string]map[string]map[string]string
+	Forwards  map[string]map[string]string // target_address by network and address
+	Up        bool
+	Dark      []string // interfaces without a carrier
+	Links     map[string]struct {
 		Alias string
 		Up    bool
 		Addrs []string // "dynamic ADDR" for one with a lifetime
@@ -73,7 +80,39 @@ func (f *fixture) snapshot() (*network.Snapshot, error) {
 		}
 		s.Networks = append(s.Networks, &network.Network{Name: name, Config: map[string]config.Bridge{"none": b}})
 	}
+	for _, name := range slices.Sorted(maps.Keys(f.Instances)) {
+		i, err := instance(name, f.Instances[name])
+		if err != nil {
+			return nil, err
+		}
+		s.Instances = append(s.Instances, i)
+	}
+	for _, on := range slices.Sorted(maps.Keys(f.Forwards)) {
+		for _, listen := range slices.Sorted(maps.Keys(f.Forwards[on])) {
+			fw, err := config.ForwardSchema.Decode(map[string]string{"target_address": f.Forwards[on][listen]})
+			if err != nil {
+				return nil, err
+			}
+			s.Forwards = append(s.Forwards, &network.Forward{Network: on, Listen: netip.MustParseAddr(listen), Forward: fw})
+		}
+	}
 	return s, nil
+}
+
+func instance(name string, devices map[string]map[string]string) (*network.Instance, error) {
+	i := &network.Instance{Name: name, VM: strings.HasPrefix(name, "vm"), Running: !strings.HasPrefix(name, "off")}
+	for n, dev := range slices.Sorted(maps.Keys(devices)) {
+		nic, err := config.NICSchema.Decode(devices[dev])
+		if err != nil {
+			return nil, fmt.Errorf("%s, %s: %w", name, dev, err)
+		}
+		nic.Name = cmp.Or(nic.Name, dev)
+		nic.HostName = cmp.Or(nic.HostName, fmt.Sprintf("h-%s-%d", name, n))
+		sum := sha256.Sum256([]byte(name + dev))
+		nic.HWAddr = cmp.Or(nic.HWAddr, fmt.Sprintf("00:16:3e:%02x:%02x:%02x", sum[0], sum[1], sum[2]))
+		i.NICs = append(i.NICs, network.NIC{Device: dev, NIC: nic})
+	}
+	return i, nil
 }
 
 func (f *fixture) observed(s *network.Snapshot) *network.Observed {
@@ -104,14 +143,48 @@ func (f *fixture) observed(s *network.Snapshot) *network.Observed {
 			}
 			o.Links[n.Name] = seen
 		}
+		for _, i := range s.Instances {
+			for _, n := range i.NICs {
+				if i.Running {
+					o.Links[n.HostName] = &link.Seen{
+						Name: n.HostName, Alias: link.AliasPrefix + link.NICOwner(i.Name, n.Device), Up: true,
+						Master: n.Network, Carrier: !slices.Contains(f.Dark, n.HostName),
+					}
+				}
+			}
+		}
 	}
 	return o
+}
+
+func shown[T any](v *T) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%+v", *v)
 }
 
 func show(h *network.Host) string {
 	var b strings.Builder
 	for _, op := range link.Diff(link.State{}, h.Link) {
 		fmt.Fprintln(&b, op)
+	}
+	for _, l := range h.Link.Links {
+		if l.Port != nil {
+			fmt.Fprintf(&b, "nic %s %s of %s on %+v peer %s limits %s\n", l.Kind, l.Name, l.Owner, *l.Port, shown(l.Peer), shown(l.Limits))
+		}
+	}
+	for _, n := range h.Link.Namespaces {
+		fmt.Fprintf(&b, "namespace %+v\n", *n)
+	}
+	for _, r := range h.Link.Routes {
+		fmt.Fprintf(&b, "route %s over %v for %v\n", r.Prefix, r.Hops, r.Owners)
+	}
+	for _, n := range h.Firewall.NICs {
+		fmt.Fprintf(&b, "filter %+v\n", *n)
+	}
+	for _, f := range h.Firewall.Forwards {
+		fmt.Fprintf(&b, "forward %+v\n", *f)
 	}
 	for _, n := range h.Firewall.Networks {
 		fmt.Fprintf(&b, "filter %s v4 %+v v6 %+v dns %t\n", n.Name, n.V4, n.V6, n.DNS)

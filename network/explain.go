@@ -11,39 +11,89 @@ import (
 	"netctl/network/link"
 )
 
-// A Reason says of one prefix of a network why it is exported or why not.
+// A Reason says of one prefix why it is exported or why not.
 type Reason struct {
-	Network  string
-	Key      string       // where the prefix comes from
+	Owner
 	Prefix   netip.Prefix // masked
 	Exported bool
 	Rule     string // a sentence
 }
 
-// Reasons returns, for every prefix that the networks of s have on a member
-// and that overlaps q, why it is exported or not: the most specific prefix
-// first.
+// Reasons returns, for every prefix that the objects of s have on a member and
+// that overlaps q, why it is exported or not: the most specific prefix first.
 func (s *Snapshot) Reasons(member string, q netip.Prefix) []Reason {
-	var out []Reason
+	var all []Reason
+	peers := map[string]int{} // of each network
 	for _, n := range s.Networks {
 		c := n.Config[member]
-		for _, r := range slices.Concat(reasons(n.Name, "4", c.V4, len(c.Peers)), reasons(n.Name, "6", c.V6, len(c.Peers))) {
-			if r.Prefix.Overlaps(q) {
-				out = append(out, r)
+		peers[n.Name] = len(c.Peers)
+		all = append(append(all, reasons(n.Name, "4", c.V4)...), reasons(n.Name, "6", c.V6)...)
+	}
+	for _, i := range s.Instances {
+		all = append(all, i.reasons()...)
+	}
+	for _, f := range s.Forwards {
+		all = append(all, f.reason())
+	}
+	all = slices.DeleteFunc(all, func(r Reason) bool { return !r.Prefix.Overlaps(q) })
+	for i, r := range all {
+		if r.Exported && peers[r.Network] == 0 {
+			all[i].Rule += ", but network " + r.Network + " names no peer (bgp.peers.NAME.address)"
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Reason) int { return b.Prefix.Bits() - a.Prefix.Bits() })
+	return all
+}
+
+// reasons follows nicDeriver, in words.
+func (i *Instance) reasons() []Reason {
+	var out []Reason
+	for n := range i.NICs {
+		nic := &i.NICs[n]
+		for _, f := range []config.NICFamily{nic.V4, nic.V6} {
+			add := func(key string, prefixes []netip.Prefix, exported bool, rule string) {
+				for _, p := range prefixes {
+					key := "ipv" + number(p.Addr()) + "." + key
+					out = append(out, Reason{
+						Owner{Network: nic.Network, Key: key, Instance: i.Name, Device: nic.Device},
+						p, exported,
+						fmt.Sprintf(rule, i.Name, nic.Device, key),
+					})
+				}
+			}
+			if f.Address.IsValid() {
+				add("address", []netip.Prefix{single(f.Address)}, false, "it is the address of instance %s, %s (%s), inside the subnet of the network")
+			}
+			add("routes", f.Routes, false, "instance %s, %s: %s are routes of this host and are not exported")
+			if i.Running {
+				add("routes.external", f.External, true, "instance %s runs, and %s has it in %s")
+			} else {
+				add("routes.external", f.External, false, "instance %s does not run; %s has it in %s")
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Reason) int { return b.Prefix.Bits() - a.Prefix.Bits() })
 	return out
 }
 
+// reason follows deriveForward, in words.
+func (f *Forward) reason() Reason {
+	r := Reason{Owner: Owner{Network: f.Network, Key: "listen_address", Forward: f.Listen.String()}, Prefix: single(f.Listen)}
+	if r.Exported = f.Target.IsValid() || len(f.Ports) > 0; r.Exported {
+		r.Rule = "it is the listen address of a forward that has a target"
+	} else {
+		r.Rule = "the forward has neither target_address nor ports"
+	}
+	return r
+}
+
 // reasons follows familyExports, in words.
-func reasons(name, v string, f config.Family, peers int) []Reason {
+func reasons(name, v string, f config.Family) []Reason {
 	if !f.Address.IsValid() {
 		return nil
 	}
 	key := func(k string) string { return "ipv" + v + "." + k }
-	subnet := Reason{Network: name, Key: key("address"), Prefix: f.Address.Masked()}
+	own := func(k string) Owner { return Owner{Network: name, Key: key(k)} }
+	subnet := Reason{Owner: own("address"), Prefix: f.Address.Masked()}
 	out := make([]Reason, 0, 2+len(f.Routes))
 	switch {
 	case !f.NAT:
@@ -51,7 +101,7 @@ func reasons(name, v string, f config.Family, peers int) []Reason {
 	case f.NATAddress.IsValid():
 		subnet.Rule = fmt.Sprintf("%s is true: %s=%s is exported in place of the subnet", key("nat"), key("nat.address"), f.NATAddress)
 		out = append(out, Reason{
-			name, key("nat.address"), netip.PrefixFrom(f.NATAddress, f.NATAddress.BitLen()), true,
+			own("nat.address"), single(f.NATAddress), true,
 			fmt.Sprintf("%s is true, and %s is set: the translated address is exported", key("nat"), key("nat.address")),
 		})
 	default:
@@ -59,14 +109,7 @@ func reasons(name, v string, f config.Family, peers int) []Reason {
 	}
 	out = append(out, subnet)
 	for _, r := range f.Routes {
-		out = append(out, Reason{Network: name, Key: key("routes"), Prefix: r, Rule: key("routes") + " are routes of this host and are not exported"})
-	}
-	if peers == 0 {
-		for i := range out {
-			if out[i].Exported {
-				out[i].Rule += ", but network " + name + " names no peer (bgp.peers.NAME.address)"
-			}
-		}
+		out = append(out, Reason{Owner: own("routes"), Prefix: r, Rule: key("routes") + " are routes of this host and are not exported"})
 	}
 	return out
 }
@@ -105,7 +148,14 @@ func (o *Observed) Risen(h *Host) *Observed {
 	out.Links = make(map[string]*link.Seen, len(o.Links)+len(h.Link.Links))
 	maps.Copy(out.Links, o.Links)
 	for _, l := range h.Link.Links {
-		seen := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true}
+		was := o.Links[l.Name]
+		seen := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true, Carrier: l.Kind != link.Tap}
+		if was != nil && was.Alias == seen.Alias {
+			seen.Carrier, seen.Blocked = was.Carrier, was.Blocked
+		}
+		if l.Port != nil {
+			seen.Master = l.Port.Bridge
+		}
 		for _, a := range l.Addrs {
 			seen.Addrs = append(seen.Addrs, link.Addr{Prefix: a})
 		}

@@ -15,8 +15,8 @@ package network
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync"
 
@@ -76,7 +76,7 @@ func (s *Snapshot) whole(member string) (*whole, error) {
 	if w := s.wholes[member]; w != nil {
 		return w, nil
 	}
-	w, err := s.before.made(member).next(s.Networks, member)
+	w, err := s.before.made(member).next(s.Objects, member)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +131,8 @@ type Host struct {
 	Exports  []*Export       // everything that should be announced, held or not, sorted by prefix
 	Named    []Named         // the peers, sorted by address
 
-	// Down says of each network that is not up on this host why not.
+	// Down says of each network that is not up on this host, by its name, and
+	// of each NIC, by the owner of its link, why not.
 	Down map[string]string
 
 	// RouterID is a router id to choose and keep when none is configured and
@@ -146,10 +147,28 @@ type Export struct {
 	bgp.Path
 	Owners []Owner // sorted
 	Held   string  // why it is not announced now; empty when it is
+	Rests  bool    // it is held by something that netctl does not bring about, as a tap that nobody has opened
 }
 
-// An Owner is what a prefix is exported for.
-type Owner struct{ Network, Key string }
+// An Owner is what a prefix is exported for: a network, a NIC on it or a forward
+// of it.
+type Owner struct {
+	Network  string
+	Key      string
+	Instance string // of a NIC
+	Device   string // of a NIC
+	Forward  string // the address of a forward
+}
+
+func (o Owner) String() string {
+	switch {
+	case o.Instance != "":
+		return fmt.Sprintf("instance %s, %s (%s of network %s)", o.Instance, o.Device, o.Key, o.Network)
+	case o.Forward != "":
+		return fmt.Sprintf("forward %s of network %s", o.Forward, o.Network)
+	}
+	return fmt.Sprintf("network %s (%s)", o.Network, o.Key)
+}
 
 // A Named is a peer and the networks that name it, whether the speaker runs or
 // not.
@@ -167,21 +186,17 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 	}
 	h := &Host{
 		Revision: s.Revision,
-		Link:     link.State{Links: make([]*link.Link, len(w.parts)), Sysctls: hostSysctls(w.parts)},
-		Firewall: firewall.Config{Networks: make([]*firewall.Network, len(w.parts))},
+		Link:     link.State{Links: w.links, Namespaces: w.spaces, Sysctls: w.sysctls()},
+		Firewall: firewall.Config{Networks: make([]*firewall.Network, len(w.networks.parts)), NICs: w.nics, Forwards: w.listens},
+		DHCP:     w.services,
 	}
-	for i, p := range w.parts {
-		h.Link.Links[i], h.Firewall.Networks[i] = p.link, p.firewall
-		h.Link.Routes = append(h.Link.Routes, p.routes...)
-		if p.service != nil {
-			h.DHCP = append(h.DHCP, p.service)
-		}
+	for i, p := range w.networks.parts {
+		h.Firewall.Networks[i] = p.network
 	}
-	slices.SortFunc(h.Link.Routes, (*link.Route).Compare)
-	for _, a := range s.ACLs {
+	for _, a := range w.acls {
 		h.Firewall.ACLs = append(h.Firewall.ACLs, &a.ACL)
 	}
-	gate(h, w.exports, o)
+	gate(h, w, o)
 	speaker(h, s.Servers[member], w.peers, o)
 	return h, nil
 }
@@ -206,26 +221,40 @@ func Validate(s *Snapshot, member string) error {
 	return err
 }
 
-// hostSysctls returns what the whole host needs to route for the networks.
-func hostSysctls(parts []*part) []link.Sysctl {
-	var v4, v6 bool
-	for _, p := range parts {
-		v4 = v4 || p.firewall.V4.Subnet.IsValid() && p.firewall.V4.Routing
-		v6 = v6 || p.firewall.V6.Subnet.IsValid() && p.firewall.V6.Routing
+// sysctls returns what the whole host needs to route for the networks, sorted.
+func (w *whole) sysctls() []link.Sysctl {
+	var routes, spreads [2]bool // of IPv4 and IPv6
+	for _, p := range w.networks.parts {
+		routes[0] = routes[0] || p.network.V4.Subnet.IsValid() && p.network.V4.Routing
+		routes[1] = routes[1] || p.network.V6.Subnet.IsValid() && p.network.V6.Routing
+	}
+	for _, r := range w.routes {
+		if len(r.Hops) > 1 {
+			spreads[r.Prefix.Addr().BitLen()/128] = true
+		}
 	}
 	var out []link.Sysctl
-	if v4 {
-		out = append(out, link.Sysctl{Key: "net/ipv4/ip_forward", Value: "1"})
-	}
-	if v6 {
-		out = append(out, link.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"})
+	// Flows are told apart by their ports too (L4 hash).
+	for _, s := range []struct {
+		needed bool
+		link.Sysctl
+	}{
+		{spreads[0], link.Sysctl{Key: "net/ipv4/fib_multipath_hash_policy", Value: "1"}},
+		{routes[0], link.Sysctl{Key: "net/ipv4/ip_forward", Value: "1"}},
+		{routes[1], link.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"}},
+		{spreads[1], link.Sysctl{Key: "net/ipv6/fib_multipath_hash_policy", Value: "1"}},
+	} {
+		if s.needed {
+			out = append(out, s.Sysctl)
+		}
 	}
 	return out
 }
 
 // compareOwner orders owners for display.
 func compareOwner(a, b Owner) int {
-	return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Key, b.Key))
+	return cmp.Or(strings.Compare(a.Network, b.Network), strings.Compare(a.Key, b.Key),
+		strings.Compare(a.Instance, b.Instance), strings.Compare(a.Device, b.Device), strings.Compare(a.Forward, b.Forward))
 }
 
 // Prefixes returns the subnets and routes behind the network on a member.

@@ -1,7 +1,6 @@
 package network
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -10,66 +9,6 @@ import (
 	"netctl/network/firewall"
 	"netctl/network/link"
 )
-
-// gate decides which exports may be announced now: those whose network is
-// really up on this host. An announcement is the last step of coming up, and
-// its withdrawal the first of going down.
-func gate(h *Host, exports []*Export, o *Observed) {
-	h.Down = map[string]string{}
-	for _, l := range h.Link.Links {
-		if why := notUp(l, o); why != "" {
-			h.Down[l.Owner] = why
-		}
-	}
-	h.Exports = make([]*Export, len(exports))
-	h.BGP.Paths = make([]bgp.Path, 0, len(exports))
-	for i, e := range exports {
-		if why := h.held(e); why != "" {
-			e = &Export{e.Path, e.Owners, why}
-		} else {
-			h.BGP.Paths = append(h.BGP.Paths, e.Path)
-		}
-		h.Exports[i] = e
-	}
-}
-
-// held says why an export cannot be announced now, or nothing. One owner that
-// is up is enough.
-func (h *Host) held(e *Export) (why string) {
-	if len(h.Down) == 0 {
-		return ""
-	}
-	for _, own := range e.Owners {
-		if why = h.Down[own.Network]; why == "" {
-			return ""
-		}
-	}
-	return why
-}
-
-// notUp says why a link is not in the state that its announcements need, or
-// nothing when it is.
-func notUp(l *link.Link, o *Observed) string {
-	if o == nil {
-		return "the host has not been looked at yet"
-	}
-	seen := o.Links[l.Name]
-	if seen == nil {
-		return fmt.Sprintf("interface %s does not exist", l.Name)
-	}
-	if n, ours := seen.Owner(); !ours || n != l.Owner {
-		return fmt.Sprintf("interface %s exists and is not netctl's", l.Name)
-	}
-	if !seen.Up {
-		return fmt.Sprintf("interface %s is down", l.Name)
-	}
-	for _, want := range l.Addrs {
-		if !slices.ContainsFunc(seen.Addrs, func(a link.Addr) bool { return a.Prefix == want }) {
-			return fmt.Sprintf("interface %s does not have address %s", l.Name, want)
-		}
-	}
-	return ""
-}
 
 // speaker completes h.BGP: who we are and whom we talk to.
 func speaker(h *Host, s config.Server, peers []*sharedPeer, o *Observed) {

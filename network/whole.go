@@ -2,90 +2,180 @@ package network
 
 import (
 	"cmp"
-	"net/netip"
 	"slices"
 	"strings"
 
 	"netctl/bgp"
-	"netctl/config"
+	"netctl/network/dhcp"
+	"netctl/network/firewall"
+	"netctl/network/link"
 )
 
-// A whole is what all networks of a snapshot are together on one member,
+// A whole is what all objects of a snapshot are together on one member,
 // without regard to what is seen of the host. It is never modified: the next
-// one is made from it and from the networks that changed. Its slices are
+// one is made from it and from the objects that changed. Its slices are
 // sorted, and what did not change is the same pointer in both.
 type whole struct {
-	networks []*Network    // what it is made of
-	parts    []*part       // of each network, in the same order
+	networks  kind[*Network]
+	instances kind[*Instance]
+	forwards  kind[*Forward]
+	acls      []*ACL
+
+	links    []*link.Link // by name
+	spaces   []*link.Namespace
+	hops     []*link.Route // as each NIC has them: by prefix, then by owner
+	routes   []*link.Route // one for each prefix
+	nics     []*firewall.NIC
+	listens  []*firewall.Forward
+	hosts    []host // by network and MAC
+	services []*dhcp.Service
 	claims   []*claim      // by prefix
-	ports    []port        // by interface
-	single   []*Export     // as each network has them: by prefix, then by network
+	slots    []slot        // by what is claimed
+	single   []*Export     // as each object has them: by prefix, then by owner
 	exports  []*Export     // one for each prefix
 	peers    []*sharedPeer // by address
 }
 
-// A change is what the networks that come and go between two wholes contribute
-// alone. A network that changed both goes and comes.
+// A kind is all objects of one kind, and the part of each, in the same order.
+type kind[T comparable] struct {
+	objects []T
+	parts   []*part
+}
+
+// A change is what the objects that come and go between two wholes contribute
+// alone. One that changed both goes and comes.
 type change struct{ gone, come []*part }
 
-// next returns the whole of networks. W is not modified. The error holds every
-// conflict among the networks, and w must be free of them.
-func (w *whole) next(networks []*Network, member string) (*whole, error) {
-	n := &whole{networks: networks, parts: make([]*part, len(networks))}
-	var c change
+// next returns the kind of other objects, both sorted by compare. Derive makes
+// the part of an object, given the one that it was; an object that stays is
+// derived anew when moved says that what it refers to has changed.
+func (k kind[T]) next(objects []T, c *change, compare func(a, b T) int, moved func(T) bool, derive func(is T, was *part) *part) kind[T] {
+	n := kind[T]{objects, make([]*part, len(objects))}
 	i := 0
-	for j, is := range networks {
-		for ; i < len(w.networks) && w.networks[i].Name < is.Name; i++ {
-			c.gone = append(c.gone, w.parts[i])
+	for j, is := range objects {
+		for ; i < len(k.objects) && compare(k.objects[i], is) < 0; i++ {
+			c.gone = append(c.gone, k.parts[i])
 		}
-		if i < len(w.networks) && w.networks[i] == is {
-			n.parts[j] = w.parts[i]
-			i++
+		if i == len(k.objects) || compare(k.objects[i], is) > 0 {
+			n.parts[j] = derive(is, nil)
+			c.come = append(c.come, n.parts[j])
 			continue
 		}
-		var was *part
-		if i < len(w.networks) && w.networks[i].Name == is.Name {
-			was = w.parts[i]
-			c.gone = append(c.gone, was)
-			i++
+		was := k.parts[i]
+		if k.objects[i] == is && !moved(is) {
+			n.parts[j] = was
+		} else {
+			n.parts[j] = derive(is, was)
+			c.gone, c.come = append(c.gone, was), append(c.come, n.parts[j])
 		}
-		n.parts[j] = is.part(member, was)
-		c.come = append(c.come, n.parts[j])
+		i++
 	}
-	c.gone = append(c.gone, w.parts[i:]...)
+	c.gone = append(c.gone, k.parts[i:]...)
+	return n
+}
 
-	n.claims = patch(w.claims, all(c.gone, (*part).allClaims), all(c.come, (*part).allClaims), compareClaim)
-	n.single = patch(w.single, all(c.gone, (*part).allExports), all(c.come, (*part).allExports), compareExport)
-	n.ports = patch(w.ports, all(c.gone, (*part).allPorts), all(c.come, (*part).allPorts), port.compare)
-	ok := disjoint(n.claims, c.come) && n.apart(c.come)
-	ok = n.join(w, c) && ok
-	ok = n.meet(w, c) && ok
-	if !ok {
-		return nil, conflicts(n.parts)
+// next returns the whole of objects. W is not modified. The error holds every
+// conflict among the objects, and w must be free of them.
+func (w *whole) next(o Objects, member string) (*whole, error) {
+	n := &whole{acls: o.ACLs}
+	var c change
+	n.networks = w.networks.next(o.Networks, &c,
+		func(a, b *Network) int { return strings.Compare(a.Name, b.Name) },
+		func(*Network) bool { return false },
+		func(is *Network, was *part) *part { return is.part(member, was) })
+	changed := w.changedNetworks(n, len(c.gone)+len(c.come) > 0)
+	byName := func(name string) *Network {
+		i, ok := slices.BinarySearchFunc(o.Networks, name, func(n *Network, name string) int { return strings.Compare(n.Name, name) })
+		if !ok {
+			return nil
+		}
+		return o.Networks[i]
+	}
+	n.instances = w.instances.next(o.Instances, &c,
+		func(a, b *Instance) int { return strings.Compare(a.Name, b.Name) },
+		func(is *Instance) bool {
+			return len(changed) > 0 && slices.ContainsFunc(is.NICs, func(n NIC) bool { return changed[n.Network] })
+		},
+		func(is *Instance, was *part) *part { return deriveInstance(is, member, byName).share(was) })
+	n.forwards = w.forwards.next(o.Forwards, &c,
+		func(a, b *Forward) int {
+			return cmp.Or(strings.Compare(a.Network, b.Network), a.Listen.Compare(b.Listen))
+		},
+		func(is *Forward) bool { return changed[is.Network] },
+		func(is *Forward, was *part) *part { return deriveForward(is, member, byName).share(was) })
+	if !n.follow(w, c) {
+		return nil, n.conflicts()
 	}
 	return n, nil
 }
 
-// A port is an interface that a network wants as a port of its bridge.
-type port struct{ iface, network string }
-
-func (p port) compare(o port) int {
-	return cmp.Or(strings.Compare(p.iface, o.iface), strings.Compare(p.network, o.network))
-}
-
-func (p *part) allPorts() []port {
-	out := make([]port, len(p.link.Ports))
-	for i, iface := range p.link.Ports {
-		out[i] = port{iface, p.link.Owner}
+// changedNetworks returns the names of the networks that are not the same in w
+// and in n.
+func (w *whole) changedNetworks(n *whole, some bool) map[string]bool {
+	if !some {
+		return nil
 	}
-	return out
+	was := make(map[*Network]bool, len(w.networks.objects))
+	for _, o := range w.networks.objects {
+		was[o] = true
+	}
+	changed := map[string]bool{}
+	for _, o := range n.networks.objects {
+		if !was[o] {
+			changed[o.Name] = true
+		}
+		delete(was, o)
+	}
+	for o := range was {
+		changed[o.Name] = true
+	}
+	return changed
 }
 
-func (p *part) allClaims() []*claim   { return p.claims }
-func (p *part) allExports() []*Export { return p.exports }
+// follow makes the lists of w from those of old. It reports whether w is free
+// of conflicts.
+func (w *whole) follow(old *whole, c change) (ok bool) {
+	ok = true
+	for _, p := range c.come {
+		ok = ok && len(p.errs) == 0
+	}
+	w.links = patchAll(old.links, c, func(p *part) []*link.Link { return p.links }, func(a, b *link.Link) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Owner, b.Owner))
+	})
+	w.spaces = patchAll(old.spaces, c, func(p *part) []*link.Namespace { return p.spaces }, func(a, b *link.Namespace) int {
+		return strings.Compare(a.Name, b.Name)
+	})
+	w.nics = patchAll(old.nics, c, func(p *part) []*firewall.NIC { return p.nics }, func(a, b *firewall.NIC) int {
+		return strings.Compare(a.Owner, b.Owner)
+	})
+	w.listens = patchAll(old.listens, c, (*part).listen, func(a, b *firewall.Forward) int { return a.Listen.Compare(b.Listen) })
+	w.hosts = patchAll(old.hosts, c, func(p *part) []host { return p.hosts }, compareHost)
+	w.claims = patchAll(old.claims, c, func(p *part) []*claim { return p.claims }, compareClaim)
+	w.slots = patchAll(old.slots, c, func(p *part) []slot { return p.slots }, compareSlot)
+	w.single = patchAll(old.single, c, func(p *part) []*Export { return p.exports }, compareExport)
+	w.hops = patchAll(old.hops, c, func(p *part) []*link.Route { return p.routes }, compareHop)
+	ok = ok && disjoint(w.claims, gather(c.come, func(p *part) []*claim { return p.claims }))
+	ok = ok && !taken(w.slots, gather(c.come, func(p *part) []slot { return p.slots }))
+	ok = w.join(old, c) && ok
+	w.spread(old, c)
+	w.serve(old, c)
+	return w.meet(old, c) && ok
+}
 
-// all returns what all parts have of something.
-func all[T any](parts []*part, of func(*part) []T) []T {
+// all returns the parts of all objects.
+func (w *whole) all() []*part {
+	return slices.Concat(w.networks.parts, w.instances.parts, w.forwards.parts)
+}
+
+func (p *part) listen() []*firewall.Forward {
+	if p.forward == nil {
+		return nil
+	}
+	return []*firewall.Forward{p.forward}
+}
+
+// gather returns what all parts have of something.
+func gather[T any](parts []*part, of func(*part) []T) []T {
 	var out []T
 	for _, p := range parts {
 		out = append(out, of(p)...)
@@ -93,212 +183,21 @@ func all[T any](parts []*part, of func(*part) []T) []T {
 	return out
 }
 
-func compareClaim(a, b *claim) int {
-	return cmp.Or(bgp.ComparePrefix(a.prefix, b.prefix), strings.Compare(a.network, b.network), strings.Compare(a.key, b.key))
-}
-
-// compareExport compares exports of single networks.
+// compareExport compares exports of single objects.
 func compareExport(a, b *Export) int {
 	return cmp.Or(bgp.ComparePrefix(a.Prefix, b.Prefix), compareOwner(a.Owners[0], b.Owners[0]))
 }
 
-// patch returns a sorted slice without what is gone and with what has come, in
-// any order each. It copies in runs, so that few changes among many elements
-// cost little more than the copy of as many pointers; have is not modified.
-func patch[T any](have, gone, come []T, compare func(a, b T) int) []T {
-	if len(gone)+len(come) == 0 {
-		return have
-	}
-	slices.SortFunc(gone, compare)
-	slices.SortFunc(come, compare)
-	out := make([]T, 0, len(have)-len(gone)+len(come))
-	for len(gone)+len(come) > 0 {
-		remove := len(come) == 0 || len(gone) > 0 && compare(gone[0], come[0]) <= 0
-		at := come
-		if remove {
-			at = gone
-		}
-		i, _ := slices.BinarySearchFunc(have, at[0], compare)
-		out = append(out, have[:i]...)
-		have = have[i:]
-		if remove {
-			have, gone = have[1:], gone[1:]
-		} else {
-			out, come = append(out, come[0]), come[1:]
-		}
-	}
-	return append(out, have...)
+// compareHop compares routes of single NICs.
+func compareHop(a, b *link.Route) int {
+	return cmp.Or(bgp.ComparePrefix(a.Prefix, b.Prefix), strings.Compare(a.Owners[0], b.Owners[0]))
 }
 
-// disjoint reports whether no prefix of one of parts lies inside a prefix of
-// another network, or has one inside. Claims are those of all networks, sorted
-// by address and then by length: a prefix is followed by those inside it.
-func disjoint(claims []*claim, parts []*part) bool {
-	for _, p := range parts {
-		for _, c := range p.claims {
-			i, _ := slices.BinarySearchFunc(claims, c, compareClaim)
-			for _, inside := range claims[i+1:] {
-				if !inside.prefix.Overlaps(c.prefix) {
-					break
-				}
-				if inside.network != c.network {
-					return false
-				}
-			}
-			if i == 0 {
-				continue
-			}
-			// If c lies inside a prefix of a network that did not change, so
-			// does all that is between the two, and whatever of that did not
-			// change belongs to the same network. What did change is looked at
-			// in its turn.
-			before := claims[i-1]
-			if before.network != c.network && slices.ContainsFunc(before.part.claims, func(o *claim) bool { return o.prefix.Overlaps(c.prefix) }) {
-				return false
-			}
-		}
-	}
-	return true
+func compareHost(a, b host) int {
+	return cmp.Or(strings.Compare(a.network, b.network), strings.Compare(a.MAC, b.MAC), strings.Compare(a.Name, b.Name))
 }
 
-// apart reports whether no interface that one of parts wants, or makes, is a
-// port of two networks, or a bridge and a port.
-func (w *whole) apart(parts []*part) bool {
-	wanted := func(iface string) int {
-		i, _ := slices.BinarySearchFunc(w.ports, port{iface: iface}, port.compare)
-		n := 0
-		for ; i < len(w.ports) && w.ports[i].iface == iface; i++ {
-			n++
-		}
-		return n
-	}
-	for _, p := range parts {
-		if wanted(p.link.Name) > 0 {
-			return false
-		}
-		for _, iface := range p.link.Ports {
-			_, made := slices.BinarySearchFunc(w.networks, iface, func(n *Network, name string) int { return strings.Compare(n.Name, name) })
-			if made || wanted(iface) > 1 {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// join makes the exports of prefixes that one or more networks export, as of
-// two that translate to one address. It reports whether these agree.
-func (w *whole) join(old *whole, c change) (ok bool) {
-	prefixes := map[netip.Prefix]bool{}
-	for _, parts := range [][]*part{c.gone, c.come} {
-		for _, p := range parts {
-			for _, e := range p.exports {
-				prefixes[e.Prefix] = true
-			}
-		}
-	}
-	var gone, come []*Export
-	ok = true
-	for p := range prefixes {
-		if was := run(old.exports, p); len(was) > 0 {
-			gone = append(gone, was[0])
-		}
-		of := run(w.single, p)
-		if len(of) == 0 {
-			continue
-		}
-		e := of[0]
-		if len(of) > 1 {
-			e = &Export{Path: e.Path}
-			for _, o := range of {
-				ok = ok && o.NextHop == e.NextHop
-				e.Peers = e.Peers.Union(o.Peers)
-				e.Owners = append(e.Owners, o.Owners...)
-			}
-		}
-		come = append(come, e)
-	}
-	w.exports = patch(old.exports, gone, come, func(a, b *Export) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
-	return ok
-}
-
-// run returns the exports of one prefix.
-func run(exports []*Export, p netip.Prefix) []*Export {
-	compare := func(e *Export, p netip.Prefix) int { return bgp.ComparePrefix(e.Prefix, p) }
-	from, _ := slices.BinarySearchFunc(exports, p, compare)
-	to := from
-	for to < len(exports) && exports[to].Prefix == p {
-		to++
-	}
-	return exports[from:to]
-}
-
-// A sharedPeer is one peer and every network that names it.
-type sharedPeer struct {
-	config.Peer
-	networks []string // sorted
-}
-
-// A turnover is who names a peer no longer, and who does now.
-type turnover struct {
-	leave []string
-	enter []namedPeer
-}
-
-// meet joins the peers of all networks by address. It reports whether the
-// networks that name a peer agree about the session.
-func (w *whole) meet(old *whole, c change) (ok bool) {
-	turnovers := map[netip.Addr]*turnover{}
-	at := func(a netip.Addr) *turnover {
-		if turnovers[a] == nil {
-			turnovers[a] = &turnover{}
-		}
-		return turnovers[a]
-	}
-	for _, p := range c.gone {
-		for _, n := range p.peers {
-			at(n.Address).leave = append(at(n.Address).leave, n.network)
-		}
-	}
-	for _, p := range c.come {
-		for _, n := range p.peers {
-			at(n.Address).enter = append(at(n.Address).enter, n)
-		}
-	}
-	var gone, come []*sharedPeer
-	ok = true
-	for a, t := range turnovers {
-		is := &sharedPeer{}
-		i, found := slices.BinarySearchFunc(old.peers, a, func(p *sharedPeer, a netip.Addr) int { return p.Address.Compare(a) })
-		if found {
-			gone = append(gone, old.peers[i])
-			is.Peer, is.networks = old.peers[i].Peer, without(old.peers[i].networks, t.leave)
-		}
-		for _, n := range t.enter {
-			if len(is.networks) == 0 {
-				is.Peer = n.Peer
-			}
-			ok = ok && n.Peer == is.Peer
-			is.networks = append(is.networks, n.network)
-		}
-		if len(is.networks) > 0 {
-			slices.Sort(is.networks)
-			is.networks = slices.Compact(is.networks)
-			come = append(come, is)
-		}
-	}
-	w.peers = patch(old.peers, gone, come, func(a, b *sharedPeer) int { return a.Address.Compare(b.Address) })
-	return ok
-}
-
-// without returns a copy of names that lacks those in gone.
-func without(names, gone []string) []string {
-	out := make([]string, 0, len(names)+1)
-	slices.Sort(gone)
-	for _, n := range names {
-		if _, found := slices.BinarySearch(gone, n); !found {
-			out = append(out, n)
-		}
-	}
-	return out
+// patchAll returns a list of w from that of the one before.
+func patchAll[T any](have []T, c change, of func(*part) []T, compare func(a, b T) int) []T {
+	return patch(have, gather(c.gone, of), gather(c.come, of), compare)
 }

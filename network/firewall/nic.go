@@ -39,6 +39,7 @@ type NICFamily struct {
 	Filter bool
 	Static netip.Addr     // the address of the NIC; zero for none
 	Behind []netip.Prefix // prefixes that are routed to it; masked, sorted
+	Beyond []netip.Prefix // those of Behind that are not inside the Routes of the network; several NICs may have the same
 	Subnet netip.Prefix   // of the network; masked; zero when it has no address of this family
 	NAT    bool           // the network translates what leaves Subnet, but not for Behind
 }

@@ -1,0 +1,114 @@
+package network
+
+import (
+	"fmt"
+	"slices"
+
+	"netctl/bgp"
+	"netctl/network/link"
+)
+
+// gate decides which exports may be announced now: those whose network, or NIC,
+// is really up on this host. An announcement is the last step of coming up, and
+// its withdrawal the first of going down.
+func gate(h *Host, w *whole, o *Observed) {
+	h.Down = map[string]string{}
+	rests := map[string]bool{}
+	for _, l := range h.Link.Links {
+		why, rest := notUp(l, o)
+		if why != "" {
+			h.Down[l.Owner] = why
+		}
+		if rest {
+			rests[l.Owner] = true
+		}
+	}
+	h.Link.Routes = h.standing(w)
+	h.Exports = make([]*Export, len(w.exports))
+	h.BGP.Paths = make([]bgp.Path, 0, len(w.exports))
+	for i, e := range w.exports {
+		if own, why := h.held(e); why != "" {
+			e = &Export{Path: e.Path, Owners: e.Owners, Held: why, Rests: rests[own]}
+		} else {
+			h.BGP.Paths = append(h.BGP.Paths, e.Path)
+		}
+		h.Exports[i] = e
+	}
+}
+
+// held says whose link does not let an export be announced now, and why; or
+// nothing. One owner that is up is enough.
+func (h *Host) held(e *Export) (owner, why string) {
+	if len(h.Down) == 0 {
+		return "", ""
+	}
+	for _, own := range e.Owners {
+		owner, why = own.Network, h.Down[own.Network]
+		if why == "" && own.Instance != "" {
+			owner = link.NICOwner(own.Instance, own.Device)
+			why = h.Down[owner]
+		}
+		if why == "" {
+			return "", ""
+		}
+	}
+	return owner, why
+}
+
+// notUp says why a link is not in the state that its announcements need, or
+// nothing when it is. It rests when it is as netctl makes it, and others have
+// to do something for it.
+func notUp(l *link.Link, o *Observed) (why string, rests bool) {
+	if o == nil {
+		return "the host has not been looked at yet", false
+	}
+	seen := o.Links[l.Name]
+	if seen == nil {
+		return fmt.Sprintf("interface %s does not exist", l.Name), false
+	}
+	if n, ours := seen.Owner(); !ours || n != l.Owner {
+		return fmt.Sprintf("interface %s exists and is not netctl's", l.Name), false
+	}
+	if !seen.Up {
+		return fmt.Sprintf("interface %s is down", l.Name), false
+	}
+	for _, want := range l.Addrs {
+		if !slices.ContainsFunc(seen.Addrs, func(a link.Addr) bool { return a.Prefix == want }) {
+			return fmt.Sprintf("interface %s does not have address %s", l.Name, want), false
+		}
+	}
+	switch {
+	case l.Port == nil:
+	case seen.Master != l.Port.Bridge:
+		return fmt.Sprintf("interface %s is not a port of bridge %s", l.Name, l.Port.Bridge), false
+	case !seen.Carrier && l.Kind == link.Tap:
+		return fmt.Sprintf("interface %s has no carrier: nothing has the tap open", l.Name), true
+	case !seen.Carrier:
+		return fmt.Sprintf("interface %s has no carrier: its other end is down", l.Name), true
+	case seen.Blocked:
+		return fmt.Sprintf("interface %s is not forwarding on bridge %s", l.Name, l.Port.Bridge), true
+	}
+	return "", false
+}
+
+// standing returns the routes of w. One that leads over several NICs leads over
+// those only that are up, if some are.
+func (h *Host) standing(w *whole) []*link.Route {
+	out := w.routes
+	for i, r := range w.routes {
+		if len(r.Owners) < 2 {
+			continue
+		}
+		up := slices.DeleteFunc(slices.Clone(run(w.hops, r.Prefix, routePrefix)), func(hop *link.Route) bool {
+			return h.Down[hop.Owners[0]] != ""
+		})
+		if len(up) == 0 || len(up) == len(r.Owners) {
+			continue
+		}
+		if &out[0] == &w.routes[0] {
+			out = slices.Clone(out)
+		}
+		out[i] = over(up)
+	}
+	return out
+}
