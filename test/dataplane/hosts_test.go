@@ -281,7 +281,7 @@ func TestDeafToRelease(t *testing.T) {
 	c.DHCP4("eth0")
 	c.six("", "")
 	s.leasesAre(addr("10.77.0.10"), addr("fd77::10"))
-	s.host.Run("nft", "add table inet deaf; add chain inet deaf out { type filter hook output priority 0; }; "+
+	s.host.Run("nft", "add table inet deaf; add chain inet deaf out { type filter hook input priority -300; }; "+
 		"add rule inet deaf out udp dport { 67, 547 } drop")
 	s.host.call("Apply", world(known()), nil)
 	s.leasesAre()

@@ -70,6 +70,9 @@ type scene struct {
 	netctl            *lab.Netctld
 }
 
+// external is the address of the instance.
+const external = "198.18.0.7/32"
+
 func show(t lab.TB) {
 	start := time.Now()
 	say("Four hosts, each a network namespace: client -- host (netctld) -- router (FRR) -- remote")
@@ -91,6 +94,16 @@ func show(t lab.TB) {
 	say("The remote host reaches the client, with its own address")
 	s.on(s.far, "ping", "-c", "3", "-i", "0.2", "198.51.100.10")
 
+	say("An instance with an address of its own, which is in no subnet of the host")
+	web := s.l.Later("web")
+	s.cli("instance", "create", web.Full, "--start", "--nic", "network=br0,ipv4.address=198.51.100.20,ipv4.routes.external="+external)
+	web.Addr("eth0", "198.51.100.20/24")
+	web.Addr("lo", external)
+	web.Run("ip", "route", "add", "default", "via", "198.51.100.1")
+	lab.WaitKernel(s.router, 1, 10*time.Second, netip.MustParsePrefix(external))
+	s.on(s.far, "ping", "-c", "3", "-i", "0.2", "198.18.0.7")
+	s.cli("bgp", "explain", external)
+
 	say("netctld is restarted while the remote host pings every 10 ms")
 	ping := s.far.Start("ping", "-n", "-q", "-i", "0.01", "198.51.100.10")
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
@@ -105,6 +118,11 @@ func show(t lab.TB) {
 	if !strings.Contains(summary, " 0% packet loss") {
 		t.Fatalf("packets were lost")
 	}
+
+	say("The instance stops, and its address is gone")
+	s.cli("instance", "stop", web.Full)
+	lab.WaitKernel(s.router, 0, 10*time.Second, netip.MustParsePrefix(external))
+	s.routes()
 
 	say("A full shutdown takes the routes back before the session closes")
 	s.cli("shutdown")

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -174,6 +175,83 @@ func TestOtherFirewalls(t *testing.T) {
 	p.router.Run("ip", "route", "add", "198.51.100.0/24", "via", "192.0.2.2")
 	p.shells["router"] = p.shell(p.router)
 	p.run(readPage(p.Lab, "howto/other-firewalls.md"))
+}
+
+// secluded starts the daemon of a host whose instances can be called anything,
+// and returns it with the shell of that host.
+func (w *world) secluded(ns *lab.NS) (*lab.Netctld, shell) {
+	w.Helper()
+	d := ns.Spare()
+	d.Seclude()
+	d.Start()
+	d.WaitReady()
+	return d, func(command string) (string, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		enter := d.Enter()
+		cmd := exec.CommandContext(ctx, enter[0], append(enter[1:], "bash", "-c", "cd "+w.Dir+"; "+command)...)
+		cmd.Env = append(os.Environ(), d.Env()...)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("%s: %s: %w\n%s", ns.Name, command, err, out)
+		}
+		return string(out), nil
+	}
+}
+
+// The pages about external addresses.
+func TestExternalAddress(t *testing.T) {
+	for _, page := range []string{"howto/external-address-vm.md", "howto/external-address-container.md"} {
+		t.Run(page, func(t *testing.T) {
+			t.Parallel()
+			l := lab.New(t, "bash")
+			w := &world{Lab: l}
+			host, router := l.NS("host"), l.NS("router")
+			l.Link(host, "eth0", router, "eth0")
+			host.Addr("eth0", "192.0.2.2/24")
+			router.Addr("eth0", "192.0.2.1/24")
+			host.Run("ip", "route", "add", "default", "via", "192.0.2.1")
+			c := routerConfig()
+			c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001}}
+			lab.NewFRR(router, c).Start()
+			_, sh := w.secluded(host)
+			w.shells = map[string]shell{"host": sh, "router": (&pair{world: w}).shell(router)}
+			w.run(readPage(l, page))
+		})
+	}
+}
+
+func TestAnycast(t *testing.T) {
+	t.Parallel()
+	l := lab.New(t, "bash")
+	w := &world{Lab: l, shells: map[string]shell{}}
+	router := l.NS("router")
+	router.Run("ip", "link", "add", "eth0", "type", "bridge")
+	router.Addr("eth0", "192.0.2.1/24")
+	router.Run("ip", "link", "set", "eth0", "up")
+	c := routerConfig()
+	for i, name := range []string{"one", "two", "three"} {
+		host := l.NS(name)
+		l.Link(host, "eth0", router, name)
+		router.Run("ip", "link", "set", name, "master", "eth0")
+		a := fmt.Sprint("192.0.2.", 11+i)
+		host.Addr("eth0", a+"/24")
+		host.Run("ip", "route", "add", "default", "via", "192.0.2.1")
+		c.Peers = append(c.Peers, lab.RouterPeer{Addr: netip.MustParseAddr(a), ASN: 65001})
+		var d *lab.Netctld
+		d, w.shells[name] = w.secluded(host)
+		d.CLI("config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
+	}
+	r := lab.NewFRR(router, c)
+	r.Start()
+	w.shells["router"] = (&pair{world: w}).shell(router)
+	w.paste = map[string]func(string){"router": func(text string) {
+		out, err := r.VTYSH(append([]string{"configure terminal"}, strings.Split(strings.TrimSpace(text), "\n")...)...)
+		if err != nil || strings.Contains(out, "%") {
+			t.Fatalf("vtysh: %v\n%s", err, out)
+		}
+	}}
+	w.run(readPage(l, "howto/anycast.md"))
 }
 
 // What the page tells operators to look for is what the speaker says.

@@ -199,8 +199,8 @@ const patience = "--wait=45s"
 // patiently unless the test says otherwise.
 func (d *Netctld) TryCLI(args ...string) (string, error) {
 	own := func(a string) bool { return strings.HasPrefix(a, "--wait") || a == "--dry-run" || a == "--help" }
-	if len(args) > 2 && slices.Contains([]string{"create", "set", "unset", "rename", "delete"}, args[1]) &&
-		slices.Contains([]string{"network", "config"}, args[0]) && !slices.ContainsFunc(args, own) {
+	if len(args) > 2 && slices.Contains([]string{"create", "set", "unset", "rename", "delete", "start", "stop", "restart"}, args[1]) &&
+		slices.Contains([]string{"network", "config", "instance"}, args[0]) && !slices.ContainsFunc(args, own) {
 		args = append(slices.Clone(args), patience)
 	}
 	return d.NS.Try(filepath.Join(d.bin, "netctl"), append([]string{"--dir", d.dir()}, args...)...)

@@ -185,6 +185,15 @@ func TestInstallAndUpgrade(t *testing.T) {
 	// The unit lets the daemon do everything that it tries, also what it can do
 	// without.
 	s.Run("netctl", "network", "create", "br1", "ipv6.address=none")
+	s.Run("netctl", "instance", "create", "web", "--start", "--nic", "network=br1,limits.max=100Mbit,security.mac_filtering=true")
+	s.Run("netctl", "instance", "create", "vm", "--vm", "--start", "--nic", "network=br1,host_name=tapvm")
+	s.Run("ip", "-n", "web", "link", "show", "eth0")
+	s.Run("ip", "link", "show", "tapvm")
+	s.Run("systemctl", "restart", "netctld.service")
+	s.Run("netctl", "instance", "delete", "--force", "web", "vm")
+	if out, err := s.Try("ip", "netns", "exec", "web", "true"); err == nil {
+		t.Errorf("a namespace is left: %s", out)
+	}
 	s.Run("netctl", "network", "delete", "br1")
 	if out, err := s.Try("sh", "-c", "journalctl --unit netctld.service | grep -i -e 'not permitted' -e 'permission denied' -e 'follows every address'"); err == nil {
 		t.Errorf("what the unit forbids:\n%s", out)
