@@ -27,6 +27,7 @@ type fakeHost struct {
 	mu       sync.Mutex
 	links    link.State
 	foreign  map[string]*link.Seen
+	dark     map[string]bool // links without a carrier
 	filter   firewall.Config
 	services []*dhcp.Service
 	broken   error         // what applying links fails with
@@ -84,7 +85,10 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 	o := link.Observed{Links: map[string]*link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
 	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {
-		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true}
+		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true, Carrier: !f.dark[l.Name]}
+		if l.Port != nil {
+			s.Master = l.Port.Bridge
+		}
 		for _, a := range l.Addrs {
 			s.Addrs = append(s.Addrs, link.Addr{Prefix: a})
 		}

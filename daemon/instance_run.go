@@ -81,6 +81,9 @@ func (d *Daemon) started(ctx context.Context, name string, rev int64) error {
 	if err == nil {
 		err = d.harmed(name)
 	}
+	if err == nil {
+		err = d.announced(ctx, name)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err // or it goes on with the next daemon
 	}

@@ -186,7 +186,13 @@ func (d *Daemon) updateInstance(r *http.Request, devices map[string]map[string]s
 	if err := d.lookForNames(r, devices); err != nil {
 		return reply{}, err
 	}
-	return d.runErrand(r, errand{doing: "Updating instance", did: "instance-updated", name: name, write: func(tx *db.Tx) error {
+	followed := func(ctx context.Context, rev int64) error {
+		if err := d.followed(ctx, name, rev); err != nil {
+			return err
+		}
+		return d.announced(ctx, name)
+	}
+	return d.runErrand(r, errand{doing: "Updating instance", did: "instance-updated", name: name, follow: followed, write: func(tx *db.Tx) error {
 		_, old, err := loadInstance(tx, name)
 		if err != nil {
 			return err

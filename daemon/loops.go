@@ -81,7 +81,7 @@ func (d *Daemon) applyBGP(ctx context.Context, h *network.Host) error {
 	waiting := d.waiting(h)
 	if waiting != "" {
 		c.Peers, lacks = nil, "sessions have not begun: waiting for "+waiting
-	} else if i := slices.IndexFunc(h.Exports, func(e *network.Export) bool { return e.Held != "" }); i >= 0 && c.ASN != 0 {
+	} else if i := slices.IndexFunc(h.Exports, func(e *network.Export) bool { return e.Held != "" && !e.Rests }); i >= 0 && c.ASN != 0 {
 		lacks = fmt.Sprintf("%s is held: %s", h.Exports[i].Prefix, h.Exports[i].Held)
 	}
 	err := d.parts.Speaker.Apply(ctx, c)
