@@ -150,6 +150,7 @@ type fakeSpeaker struct {
 	mu      sync.Mutex
 	configs []bgp.Config
 	flushed []int        // paths that there were at each Flush
+	apply   func()       // what Apply does first, if anything
 	stop    func() error // what Stop does, if anything
 	stopped []bgp.StopMode
 	text    string
@@ -161,6 +162,9 @@ type fakeSpeaker struct {
 func (f *fakeSpeaker) Apply(_ context.Context, c bgp.Config) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.apply != nil {
+		f.apply()
+	}
 	f.configs = append(f.configs, c)
 	return f.broken
 }

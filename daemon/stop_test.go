@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -138,12 +139,14 @@ func TestShutdownFails(t *testing.T) {
 }
 
 // TestPowerFailsWhileStopping has the power fail while a restart is under way,
-// and the data plane still at work.
+// and the speaker still at work.
 func TestPowerFailsWhileStopping(t *testing.T) {
 	b := newBench(t)
 	b.enable()
 	busy, release := make(chan struct{}), make(chan struct{})
-	b.host.before = func(context.Context) { close(busy); <-release }
+	b.speaker.mu.Lock()
+	b.speaker.apply = sync.OnceFunc(func() { close(busy); <-release })
+	b.speaker.mu.Unlock()
 	if _, err := b.DeleteNetwork(t.Context(), "br0", ""); err != nil {
 		t.Fatal(err)
 	}
