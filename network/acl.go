@@ -1,6 +1,11 @@
 package network
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
 	"netctl/config"
 	"netctl/network/firewall"
 )
@@ -37,4 +42,33 @@ func aclDefault(c config.Bridge, d config.ACLDefault) firewall.Default {
 		return firewall.Default{}
 	}
 	return firewall.Default{Action: firewall.Action(d.Action), Logged: d.Logged}
+}
+
+// useACLs makes w have the ACLs that its networks use, and reports those that
+// do not exist. All are sorted by name; old is the whole before.
+func (w *whole) useACLs(all []*ACL, old *whole, changed bool) error {
+	w.acls = all
+	if same := len(all) == len(old.acls) && (len(all) == 0 || &all[0] == &old.acls[0]); same && !changed {
+		w.rules = old.rules
+		return nil
+	}
+	var errs []error
+	used := map[string]bool{}
+	for _, p := range w.networks.parts {
+		for _, name := range p.network.ACLs {
+			i, ok := slices.BinarySearchFunc(all, name, func(a *ACL, name string) int { return strings.Compare(a.Name, name) })
+			switch {
+			case !ok:
+				errs = append(errs, &InvalidError{
+					fmt.Sprintf("network %q", p.network.Name), "security.acls", strings.Join(p.network.ACLs, ","),
+					fmt.Sprintf("network ACL %q does not exist", name),
+				})
+			case !used[name]:
+				used[name] = true
+				w.rules = append(w.rules, &all[i].ACL)
+			}
+		}
+	}
+	slices.SortFunc(w.rules, func(a, b *firewall.ACL) int { return strings.Compare(a.Name, b.Name) })
+	return errors.Join(errs...)
 }

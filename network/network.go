@@ -187,14 +187,11 @@ func Derive(s *Snapshot, o *Observed, member string) (*Host, error) {
 	h := &Host{
 		Revision: s.Revision,
 		Link:     link.State{Links: w.links, Namespaces: w.spaces, Sysctls: w.sysctls()},
-		Firewall: firewall.Config{Networks: make([]*firewall.Network, len(w.networks.parts)), NICs: w.nics, Forwards: w.listens},
+		Firewall: firewall.Config{Networks: make([]*firewall.Network, len(w.networks.parts)), NICs: w.nics, Forwards: w.listens, ACLs: w.rules},
 		DHCP:     w.services,
 	}
 	for i, p := range w.networks.parts {
 		h.Firewall.Networks[i] = p.network
-	}
-	for _, a := range w.acls {
-		h.Firewall.ACLs = append(h.Firewall.ACLs, &a.ACL)
 	}
 	gate(h, w, o)
 	speaker(h, s.Servers[member], w.peers, o)

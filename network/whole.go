@@ -2,6 +2,7 @@ package network
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strings"
 
@@ -21,7 +22,8 @@ type whole struct {
 	forwards  kind[*Forward]
 	acls      []*ACL
 
-	links    []*link.Link // by name
+	rules    []*firewall.ACL // those that networks use, by name
+	links    []*link.Link    // by name
 	spaces   []*link.Namespace
 	hops     []*link.Route // as each NIC has them: by prefix, then by owner
 	routes   []*link.Route // one for each prefix
@@ -77,7 +79,7 @@ func (k kind[T]) next(objects []T, c *change, compare func(a, b T) int, moved fu
 // next returns the whole of objects. W is not modified. The error holds every
 // conflict among the objects, and w must be free of them.
 func (w *whole) next(o Objects, member string) (*whole, error) {
-	n := &whole{acls: o.ACLs}
+	n := &whole{}
 	var c change
 	n.networks = w.networks.next(o.Networks, &c,
 		func(a, b *Network) int { return strings.Compare(a.Name, b.Name) },
@@ -103,8 +105,9 @@ func (w *whole) next(o Objects, member string) (*whole, error) {
 		},
 		func(is *Forward) bool { return changed[is.Network] },
 		func(is *Forward, was *part) *part { return deriveForward(is, member, byName).share(was) })
-	if !n.follow(w, c) {
-		return nil, n.conflicts()
+	missing := n.useACLs(o.ACLs, w, len(changed) > 0)
+	if !n.follow(w, c) || missing != nil {
+		return nil, errors.Join(n.conflicts(), missing)
 	}
 	return n, nil
 }

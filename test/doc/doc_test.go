@@ -254,6 +254,28 @@ func TestAnycast(t *testing.T) {
 	w.run(readPage(l, "howto/anycast.md"))
 }
 
+func TestForwardAndFilter(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	c := routerConfig()
+	c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001}}
+	lab.NewBIRD(p.router, c).Start()
+	guest := p.NS("guest")
+	p.Link(guest, "eth0", p.host, "vguest")
+	guest.Addr("eth0", "10.0.0.10/24")
+	guest.Run("ip", "route", "add", "default", "via", "10.0.0.1")
+	dir := filepath.Join(p.Dir, "www")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "index.html"), []byte("hello from the guest\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	guest.Start("busybox", "httpd", "-f", "-p", "10.0.0.10:8080", "-h", dir)
+	p.shells["router"] = p.shell(p.router)
+	p.run(readPage(p.Lab, "howto/forward-and-filter.md"))
+}
+
 // What the page tells operators to look for is what the speaker says.
 func TestSessionErrorsAreReal(t *testing.T) {
 	raw, err := os.ReadFile("../../doc/howto/troubleshoot-a-session.md")
