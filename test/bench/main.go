@@ -39,29 +39,35 @@ type part struct {
 	name, what string
 	title      string // of its tables
 	run        func(*bench)
-	// site says that it needs the daemon that such parts share, on which
-	// networks gather. It ends before a part that does not.
-	site bool
+	// site names the daemon that it shares with the parts next to it that name
+	// the same, and on which networks or instances gather; empty for none.
+	site string
 }
 
 // Titles of tables.
 const (
 	networks = "Networks"
+	guestly  = "Instances and forwards"
 	speakers = "The speaker"
 )
 
 // parts are in the order in which they are measured.
 var parts = []part{
-	{"create", "create a network, with few and with many standing", networks, (*bench).create, true},
-	{"change", "change a network, with few and with many standing", networks, (*bench).change, true},
-	{"fill", "create all networks", networks, (*bench).fill, true},
-	{"read", "read networks", networks, (*bench).read, true},
-	{"write", "eight clients that write", networks, (*bench).write, true},
-	{"restart", "restart with all networks in place", networks, (*bench).restart, true},
-	{"boot", "start on a host that has nothing", networks, (*bench).boot, true},
-	{"cycles", "create and delete networks, again and again", networks, (*bench).cycles, false},
-	{"paths", "synthetic paths through a speaker, to one and to ten peers", speakers, (*bench).paths, false},
-	{"single", "one path among many standing", speakers, (*bench).one, false},
+	{"create", "create a network, with few and with many standing", networks, (*bench).create, "networks"},
+	{"change", "change a network, with few and with many standing", networks, (*bench).change, "networks"},
+	{"fill", "create all networks", networks, (*bench).fill, "networks"},
+	{"read", "read networks", networks, (*bench).read, "networks"},
+	{"write", "eight clients that write", networks, (*bench).write, "networks"},
+	{"restart", "restart with all networks in place", networks, (*bench).restart, "networks"},
+	{"boot", "start on a host that has nothing", networks, (*bench).boot, "networks"},
+	{"cycles", "create and delete networks, again and again", networks, (*bench).cycles, ""},
+	{"live", "start, change and stop an instance, with none and with many running", guestly, (*bench).live, "instances"},
+	{"crowd", "start all instances", guestly, (*bench).populated, "instances"},
+	{"list", "read instances", guestly, (*bench).list, "instances"},
+	{"resume", "restart with all instances running", guestly, (*bench).resume, "instances"},
+	{"forwards", "add forwards one by one", guestly, (*bench).forwards, ""},
+	{"paths", "synthetic paths through a speaker, to one and to ten peers", speakers, (*bench).paths, ""},
+	{"single", "one path among many standing", speakers, (*bench).one, ""},
 }
 
 func command() int {
@@ -200,7 +206,7 @@ func (b *bench) measure(wanted func(string) bool) int {
 				b.title = p.title
 				b.Logf("%s: %s", p.name, p.what)
 				p.run(b)
-				if !p.site || len(left) > 0 && !left[0].site {
+				if p.site == "" || len(left) > 0 && left[0].site != p.site {
 					return
 				}
 			}

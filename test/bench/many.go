@@ -46,13 +46,18 @@ func (s *site) get(c *http.Client, path string) time.Duration {
 	return time.Since(began)
 }
 
+// raw returns a client that does not look at what it gets.
+func (s *site) raw() *http.Client {
+	socket := filepath.Join(s.dir, "unix.socket")
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+}
+
 // read measures the reading of networks, in between writes too.
 func (b *bench) read() {
 	s := b.full()
-	socket := filepath.Join(s.dir, "unix.socket")
-	c := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-	}}}
+	c := s.raw()
 	defer c.CloseIdleConnections()
 	const all = "/1.0/networks?recursion=1"
 	s.get(c, all)
@@ -112,6 +117,12 @@ func (b *bench) write() {
 func (b *bench) restart() {
 	s := b.full()
 	s.other()
+	b.restarts(s, fmt.Sprintf("%d networks", s.networks), lxdRestart, "(100)")
+}
+
+// restarts restarts the daemon of a site with both signals. What says what is
+// in place, and lxd what LXD takes with how many networks.
+func (b *bench) restarts(s *site, what string, lxd time.Duration, how string) {
 	for _, kind := range []struct {
 		name string
 		sig  syscall.Signal
@@ -124,9 +135,9 @@ func (b *bench) restart() {
 			up, end, ready = append(up, r.up), append(end, r.end), append(ready, r.ready)
 			t.link, t.nf, t.services, flushed = t.link+r.tally.link, t.nf+r.tally.nf, t.services+r.tally.services, flushed+r.flushed
 		}
-		after := fmt.Sprintf(" after %s, %d networks", kind.name, s.networks)
+		after := fmt.Sprintf(" after %s, %s", kind.name, what)
 		b.time("exec → both sessions up"+after, up, 0, 0, "")
-		b.time("exec → End-of-RIB of both families at both peers"+after, end, 3*time.Second, lxdRestart, "(100)")
+		b.time("exec → End-of-RIB of both families at both peers"+after, end, 3*time.Second, lxd, how)
 		b.time("exec → ready"+after, ready, 3*time.Second, 0, "")
 		b.note(fmt.Sprintf("Changes of links, their settings, addresses and routes / of nftables / dnsmasq restarted in %d restarts%s", len(up), after),
 			fmt.Sprintf("%d / %d / %d", t.link, t.nf, t.services), "0 / 0 / 0", "all is set up again")

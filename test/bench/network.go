@@ -24,6 +24,11 @@ const (
 	lxdChange  = 690 * time.Millisecond
 	lxdRead    = 9 * time.Second
 	lxdRestart = 79 * time.Second
+	lxdStart   = 180 * time.Millisecond
+	lxdStop    = 74 * time.Millisecond
+	lxdForward = 252 * time.Millisecond
+	// Every forward withdraws all others and announces them again.
+	lxdForwardUpdates = "1,000,000 (1,000)"
 )
 
 // manyNetworks is the number of standing networks at full scale.

@@ -32,6 +32,7 @@ type site struct {
 	client   *client.Client
 	networks int // how many of the standing ones there are
 	filled   filled
+	crowd    crowd
 }
 
 // A filled says how long it took to create the last networks.
@@ -81,12 +82,7 @@ func newSite(b *bench) *site {
 		s.routes[i] = watchRoutes(l, ns)
 		s.mon[i] = lab.MonitorRouter(s.router[i])
 	}
-	l.Eventually(patience, "addresses", func() error {
-		if out := s.host.Run("ip", "-o", "-6", "address", "show", "tentative"); out != "" {
-			return errors.New(out)
-		}
-		return nil
-	})
+	s.addressed()
 	s.dir = filepath.Join(l.Dir, "netctl")
 	s.client = client.Unix(filepath.Join(s.dir, "unix.socket"))
 	l.Cleanup(func() { s.client.Close(); s.killServices() })
@@ -96,6 +92,18 @@ func newSite(b *bench) *site {
 		"core.bgp_asn": strconv.Itoa(hostASN), "core.bgp_address": ":179",
 	}}, ""))
 	return s
+}
+
+// addressed waits until the kernel has given the links of the host the
+// addresses that it gives them by itself.
+func (s *site) addressed() {
+	s.Helper()
+	s.Eventually(patience, "addresses", func() error {
+		if out := s.host.Run("ip", "-o", "-6", "address", "show", "tentative"); out != "" {
+			return errors.New(out)
+		}
+		return nil
+	})
 }
 
 // must waits until the host has followed a write.
