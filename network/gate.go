@@ -99,7 +99,7 @@ func (h *Host) standing(w *whole) []*link.Route {
 		if len(r.Owners) < 2 {
 			continue
 		}
-		up := slices.DeleteFunc(slices.Clone(run(w.hops, r.Prefix, routePrefix)), func(hop *link.Route) bool {
+		up := slices.DeleteFunc(slices.Clone(w.ways(r.Prefix)), func(hop *link.Route) bool {
 			return h.Down[hop.Owners[0]] != ""
 		})
 		if len(up) == 0 || len(up) == len(r.Owners) {

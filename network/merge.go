@@ -102,11 +102,23 @@ func (w *whole) spread(old *whole, c change) {
 		if was := run(old.routes, p, routePrefix); len(was) > 0 {
 			gone = append(gone, was[0])
 		}
-		if of := run(w.hops, p, routePrefix); len(of) > 0 {
+		if of := w.ways(p); len(of) > 0 {
 			come = append(come, over(of))
 		}
 	}
 	w.routes = patch(old.routes, gone, come, func(a, b *link.Route) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+}
+
+// ways returns the routes to one prefix, one for each NIC that has it. What a
+// network has somewhere behind its bridge is behind its NICs when these have
+// it: the bridge is not another way there.
+func (w *whole) ways(p netip.Prefix) []*link.Route {
+	all := run(w.hops, p, routePrefix)
+	ofNetwork := func(r *link.Route) bool { return !strings.Contains(r.Owners[0], "/") }
+	if len(all) < 2 || !slices.ContainsFunc(all, ofNetwork) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), ofNetwork)
 }
 
 // over returns the route over all hops of routes to one prefix.
