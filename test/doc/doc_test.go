@@ -199,28 +199,6 @@ func (w *world) secluded(ns *lab.NS) (*lab.Netctld, shell) {
 	}
 }
 
-// The pages about external addresses.
-func TestExternalAddress(t *testing.T) {
-	for _, page := range []string{"howto/external-address-vm.md", "howto/external-address-container.md"} {
-		t.Run(page, func(t *testing.T) {
-			t.Parallel()
-			l := lab.New(t, "bash")
-			w := &world{Lab: l}
-			host, router := l.NS("host"), l.NS("router")
-			l.Link(host, "eth0", router, "eth0")
-			host.Addr("eth0", "192.0.2.2/24")
-			router.Addr("eth0", "192.0.2.1/24")
-			host.Run("ip", "route", "add", "default", "via", "192.0.2.1")
-			c := routerConfig()
-			c.Peers = []lab.RouterPeer{{Addr: netip.MustParseAddr("192.0.2.2"), ASN: 65001}}
-			lab.NewFRR(router, c).Start()
-			_, sh := w.secluded(host)
-			w.shells = map[string]shell{"host": sh, "router": (&pair{world: w}).shell(router)}
-			w.run(readPage(l, page))
-		})
-	}
-}
-
 func TestAnycast(t *testing.T) {
 	t.Parallel()
 	l := lab.New(t, "bash")
