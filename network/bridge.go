@@ -101,9 +101,7 @@ func bridgeLink(name, member string, c config.Bridge) *link.Link {
 		l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v4 + "forwarding", Value: flag(c.V4.Routing)})
 	}
 	if !c.V6.Address.IsValid() {
-		// Below its smallest MTU (RFC 8200 section 5) the kernel has no IPv6 on
-		// a link, and no setting for it.
-		if c.MTU >= 1280 {
+		if c.MTU >= minMTU6 {
 			l.Sysctls = append(l.Sysctls, link.Sysctl{Key: v6 + "disable_ipv6", Value: "1"})
 		}
 		return l
@@ -118,6 +116,10 @@ func bridgeLink(name, member string, c config.Bridge) *link.Link {
 	)
 	return l
 }
+
+// minMTU6 is the smallest MTU of IPv6 (RFC 8200 section 5), in bytes. Below it
+// the kernel has no IPv6 on a link, and no setting for it.
+const minMTU6 = 1280
 
 func flag(b bool) string {
 	if b {

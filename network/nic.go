@@ -19,12 +19,13 @@ type nicDeriver struct {
 	*part
 	instance *Instance
 	member   string
+	forwards bool // the network of the NIC at hand has some
 }
 
 // deriveInstance returns what an instance contributes to a member, given the
-// networks by name.
-func deriveInstance(i *Instance, member string, networks func(string) *Network) *part {
-	d := &nicDeriver{&part{}, i, member}
+// networks by name, and which of them have forwards.
+func deriveInstance(i *Instance, member string, networks func(string) *Network, forwards map[string]bool) *part {
+	d := &nicDeriver{part: &part{}, instance: i, member: member}
 	if i.Running && d.ownNamespace() {
 		d.spaces = append(d.spaces, &link.Namespace{Name: i.Name, Owner: i.Name})
 	}
@@ -35,6 +36,7 @@ func deriveInstance(i *Instance, member string, networks func(string) *Network) 
 			d.wrong(nic, "network", nic.Network, "there is no such network")
 			continue
 		}
+		d.forwards = forwards[nic.Network]
 		d.nic(nic, on)
 	}
 	return d.part
@@ -102,13 +104,18 @@ func (d *nicDeriver) address(n *NIC, v string, f config.NICFamily, net config.Fa
 	d.slots = append(d.slots, addressSlot(n.Network, a, claimant{d.object(n), key, a.String()}))
 }
 
-// running adds what a NIC needs while its instance runs.
+// running adds what a NIC needs while its instance runs. With forwards, and a
+// kernel that shows the packet filter what stays on a bridge, what an instance
+// sends to itself by way of a forward has to leave where it came in.
 func (d *nicDeriver) running(n *NIC, on *Network, c config.Bridge) {
 	owner := link.NICOwner(d.instance.Name, n.Device)
 	mtu := cmp.Or(n.MTU, c.MTU)
 	l := &link.Link{
 		Name: n.HostName, Owner: owner, MTU: mtu,
-		Port: &link.Port{Bridge: n.Network, Isolated: n.Isolated},
+		Port: &link.Port{Bridge: n.Network, Isolated: n.Isolated, Hairpin: d.forwards},
+	}
+	if mtu >= minMTU6 { // a port has no address of its own
+		l.Sysctls = []link.Sysctl{{Key: "net/ipv6/conf/" + n.HostName + "/disable_ipv6", Value: "1"}}
 	}
 	if n.Ingress != 0 || n.Egress != 0 {
 		l.Limits = &link.Limits{Out: n.Ingress, In: n.Egress}
@@ -125,6 +132,7 @@ func (d *nicDeriver) running(n *NIC, on *Network, c config.Bridge) {
 	d.nics = append(d.nics, &firewall.NIC{
 		Owner: owner, Dev: n.HostName, Network: n.Network, MAC: n.HWAddr, FilterMAC: n.MACFilter,
 		V4: nicFilter(n.V4, c.V4), V6: nicFilter(n.V6, c.V6), Priority: n.Priority,
+		Hairpin: d.forwards,
 	})
 	hearers := scope(on.part(d.member, nil).peers)
 	for _, f := range []struct {

@@ -3,6 +3,7 @@ package network
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -93,12 +94,17 @@ func (w *whole) next(o Objects, member string) (*whole, error) {
 		}
 		return o.Networks[i]
 	}
+	forwards := forwarding(o.Forwards)
+	moved := different(forwarding(w.forwards.objects), forwards)
+	maps.Copy(moved, changed)
 	n.instances = w.instances.next(o.Instances, &c,
 		func(a, b *Instance) int { return strings.Compare(a.Name, b.Name) },
 		func(is *Instance) bool {
-			return len(changed) > 0 && slices.ContainsFunc(is.NICs, func(n NIC) bool { return changed[n.Network] })
+			return len(moved) > 0 && slices.ContainsFunc(is.NICs, func(n NIC) bool { return moved[n.Network] })
 		},
-		func(is *Instance, was *part) *part { return deriveInstance(is, member, byName).share(was) })
+		func(is *Instance, was *part) *part {
+			return deriveInstance(is, member, byName, forwards).share(was)
+		})
 	n.forwards = w.forwards.next(o.Forwards, &c,
 		func(a, b *Forward) int {
 			return cmp.Or(strings.Compare(a.Network, b.Network), a.Listen.Compare(b.Listen))
@@ -110,6 +116,35 @@ func (w *whole) next(o Objects, member string) (*whole, error) {
 		return nil, errors.Join(n.conflicts(), missing)
 	}
 	return n, nil
+}
+
+// forwarding returns the names of the networks that forwards, sorted by
+// network, belong to.
+func forwarding(forwards []*Forward) map[string]bool {
+	names := map[string]bool{}
+	for len(forwards) > 0 {
+		name := forwards[0].Network
+		names[name] = true
+		next, _ := slices.BinarySearchFunc(forwards, name+"\x00", func(f *Forward, name string) int { return strings.Compare(f.Network, name) })
+		forwards = forwards[next:]
+	}
+	return names
+}
+
+// different returns the names that one of two sets has and the other has not.
+func different(a, b map[string]bool) map[string]bool {
+	names := map[string]bool{}
+	for n := range a {
+		if !b[n] {
+			names[n] = true
+		}
+	}
+	for n := range b {
+		if !a[n] {
+			names[n] = true
+		}
+	}
+	return names
 }
 
 // changedNetworks returns the names of the networks that are not the same in w

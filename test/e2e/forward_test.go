@@ -28,10 +28,10 @@ func TestForward(t *testing.T) {
 			}
 			s.Network("br0", v4, v6, "ipv4.nat=true", "ipv6.nat=true")
 			s.Established()
-			web := s.Client("web", "br0", []string{f.client + f.length}, []string{f.subnet})
+			web := s.guest("web")
+			web.Run("ip", "addr", "add", f.client+f.length, "dev", "eth0", "nodad")
+			web.Run("ip", "route", "add", "default", "via", f.subnet)
 			other := s.Client("other", "br0", []string{f.other + f.length}, []string{f.subnet})
-			// NICs of instances have this from netctl.
-			s.Host.Run("bridge", "link", "set", "dev", "vweb", "hairpin", "on")
 			tell(t, web, netip.MustParseAddr(f.client), 8080)
 
 			s.Daemon.CLI("network", "forward", "create", "br0", f.listen)

@@ -30,10 +30,16 @@ func TestMain(m *testing.M) {
 
 func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c) }
 
+// listen is the address of a forward.
+const listen = "203.0.113.7"
+
 func TestAnswers(t *testing.T) {
 	s := lab.NewSite(t, bird, false)
 	s.Network("br0", "198.51.100.1/24", "2001:db8:100::1/64")
 	s.WaitRoutes(1, "198.51.100.0/24")
+	s.Daemon.CLI("instance", "create", "br0", "--vm", "--nic", "network=br0", "--start")
+	s.Daemon.CLI("network", "acl", "create", "br0")
+	s.Daemon.CLI("network", "forward", "create", "br0", listen, "target_address=198.51.100.7")
 
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(s.Daemon.Dir, "unix.socket"))
@@ -48,7 +54,7 @@ func TestAnswers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := strings.NewReplacer("projects/{name}", "projects/default", "{name}", "br0", "{address}", s.RouterAddr(), "{id}", "nosuch", "{fingerprint}", "nosuch")
+	names := strings.NewReplacer("projects/{name}", "projects/default", "profiles/{name}", "profiles/default", "{listen}", listen, "{name}", "br0", "{address}", s.RouterAddr(), "{id}", "nosuch", "{fingerprint}", "nosuch")
 	asked := 0
 	const query = "?prefix=198.51.100.7&recursion="
 	for path, item := range doc.Paths.Map() {
