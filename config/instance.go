@@ -29,7 +29,7 @@ var InstanceSchema = newSchema("instance", "Instance", nil,
 	named(Key{
 		Name: "volatile.NAME.host_name", Internal: true,
 		Doc: "Name of the host's interface that was chosen for a NIC without `host_name`.",
-	}, interfaceName, func(i *Instance, nic string) *string { return &i.chosen(nic).HostName }),
+	}, nicInterface, func(i *Instance, nic string) *string { return &i.chosen(nic).HostName }),
 )
 
 func (i *Instance) chosen(nic string) *ChosenNIC {

@@ -55,7 +55,7 @@ func checkChosen(name string) error {
 	return nil
 }
 
-// interfaceName accepts the name of an interface of the host.
+// interfaceName accepts the name of an interface that the host has.
 var interfaceName = Type[string]{
 	Name: "interface name", Kind: "string",
 	Parse: func(s string) (string, error) {
@@ -69,6 +69,27 @@ var interfaceName = Type[string]{
 		}
 		return s, nil
 	},
+}
+
+// ValidateInterfaceName checks the name of an interface that netctl makes for a
+// NIC. As that of a network, it becomes part of paths and of what other tools
+// are told.
+func ValidateInterfaceName(name string) error {
+	switch {
+	case len(name) > nameMax || !isWord(name, "._-"):
+		return fmt.Errorf("not an interface name of 1 to %d letters, digits, '.', '_' and '-', of which the first is a letter or digit", nameMax)
+	case strings.Trim(name, "0123456789") == "":
+		return errors.New("a number would be taken for the index of an interface")
+	case slices.Contains(reservedNames, name):
+		return errors.New("the kernel uses this name for something else")
+	}
+	return nil
+}
+
+// nicInterface accepts the name of an interface that netctl makes for a NIC.
+var nicInterface = Type[string]{
+	Name: interfaceName.Name, Kind: "string",
+	Parse: func(s string) (string, error) { return s, ValidateInterfaceName(s) },
 }
 
 // interfaces accepts a list of interfaces and returns it sorted and without

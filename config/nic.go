@@ -63,7 +63,7 @@ var nicKeys = []entry[NIC]{
 	field(Key{
 		Name: "name", DefaultDoc: "the name of the device",
 		Doc: "Name of the interface inside the instance.",
-	}, interfaceName, func(n *NIC) *string { return &n.Name }),
+	}, nicInterface, func(n *NIC) *string { return &n.Name }),
 	field(Key{
 		Name: "hwaddr", DefaultDoc: "chosen when the device is added, and kept",
 		Doc: "MAC address of the NIC.",
@@ -71,7 +71,7 @@ var nicKeys = []entry[NIC]{
 	field(Key{
 		Name: "host_name", DefaultDoc: "chosen when the device is added, and kept",
 		Doc: "Name of the interface on the host.",
-	}, interfaceName, func(n *NIC) *string { return &n.HostName }),
+	}, nicInterface, func(n *NIC) *string { return &n.HostName }),
 	field(Key{
 		Name: "mtu", DefaultDoc: "that of the network",
 		Doc:    "MTU of the NIC.",

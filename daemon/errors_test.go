@@ -168,6 +168,7 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br9", "ipv4.adress": "10.1.0.9", "vlan": "7", "tap.uid": "0"}}}`},
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"nictype": "bridged", "parent": "br0"}}}`},
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br0", "host_name": "eth0"}}}`},
+	{"POST", "/1.0/instances", `{"name": "web", "devices": {"the-uplink-of-it": {"network": "br0"}, "eth1": {"network": "br0", "host_name": "a;b"}}}`},
 	{"POST", "/1.0/instances", `{"name": "run"}`},
 	{"PUT", "/1.0/instances/run/state", `{"action": "start"}`},
 	{"PUT", "/1.0/instances/idle/state", `{"action": "stop"}`},

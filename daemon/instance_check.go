@@ -67,6 +67,9 @@ func checkInstance(tx *db.Tx, v storedInstance) error {
 		ifname := cfg["name"]
 		if ifname == "" {
 			ifname = device
+			if err := config.ValidateInterfaceName(ifname); err != nil {
+				errs = append(errs, deviceError(device, &config.KeyError{Key: "name", Value: ifname, Err: fmt.Errorf("not set, and the name of the device does not do: %w", err)}))
+			}
 		}
 		if other, taken := inside[ifname]; taken {
 			errs = append(errs, deviceError(device, &config.KeyError{Key: "name", Value: ifname, Err: fmt.Errorf("device %q has the interface of that name", other)}))

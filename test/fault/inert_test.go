@@ -3,9 +3,7 @@ package fault
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -16,43 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"gopkg.in/yaml.v3"
-
-	"netctl/config"
 	"netctl/network"
 	"netctl/network/dhcp"
 	"netctl/network/firewall"
 	"netctl/network/link"
 )
-
-// member is who everything here is derived for.
-const member = "none"
-
-// derive returns what the host makes of a network with a name and settings, or
-// an error when the daemon would refuse it.
-func derive(name string, settings map[string]string) (*network.Host, error) {
-	if err := config.ValidateName(name); err != nil {
-		return nil, err
-	}
-	bridge, err := config.BridgeSchema.Decode(settings)
-	if err := errors.Join(err, config.BridgeSchema.Validate(settings)); err != nil {
-		return nil, err
-	}
-	server, err := config.ServerSchema.Decode(map[string]string{"core.bgp_asn": "65001", "core.bgp_address": "192.0.2.2:179"})
-	if err != nil {
-		return nil, err
-	}
-	objects := network.Objects{Networks: []*network.Network{{Name: name, Config: map[string]config.Bridge{member: bridge}}}}
-	for _, acl := range slices.Sorted(slices.Values(bridge.ACLs)) {
-		if err := config.ValidateACLName(acl); err != nil {
-			return nil, err
-		}
-		objects.ACLs = append(objects.ACLs, network.NewACL(acl, config.ACL{Ingress: []config.ACLRule{{Action: "drop", Logged: true}}}))
-	}
-	return network.Derive(&network.Snapshot{
-		Revision: 1, Servers: map[string]config.Server{member: server}, Objects: objects,
-	}, nil, member)
-}
 
 // directive is every line that a configuration of dnsmasq may have, but for
 // what raw.dnsmasq adds.
@@ -66,8 +32,9 @@ var directive = regexp.MustCompile(`^(` + strings.Join([]string{
 
 // checkDNSMasq makes sure that every line that dnsmasq is given says what it
 // should and nothing else, and that dnsmasq reads it.
-func checkDNSMasq(t *testing.T, name string, h *network.Host) {
+func checkDNSMasq(t *testing.T, d *draft, h *network.Host) {
 	t.Helper()
+	name := d.name
 	dir, err := os.MkdirTemp("", "inert") //nolint:usetesting // that of t has a # in its name
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +60,16 @@ func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 				t.Errorf("%q: dnsmasq is told %q", name, line)
 			}
 		}
+		known, names, err := dhcp.RenderHosts(*s)
+		if err != nil {
+			t.Fatalf("%q: %v", name, err)
+		}
+		word := regexp.QuoteMeta(d.instanceName())
+		inert(t, known, `[0-9a-f]{2}(:[0-9a-f]{2}){5}(,[0-9.]+)?(,\[[0-9a-f:.]+\])?(,(?i:`+word+`))?`)
+		inert(t, names, `[0-9a-f.:]+ `+word+`(\.[\w.-]+ `+word+`)?`)
+		for line := range strings.Lines(known) {
+			text += "dhcp-host=" + line // as dnsmasq reads it from the file
+		}
 		conf := filepath.Join(dir, "conf")
 		if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -101,25 +78,41 @@ func checkDNSMasq(t *testing.T, name string, h *network.Host) {
 	}
 }
 
+// inert makes sure that every line of a text matches an expression.
+func inert(t *testing.T, text, expression string) {
+	t.Helper()
+	allowed := regexp.MustCompile(`^` + expression + `\n$`)
+	for line := range strings.Lines(text) {
+		if !allowed.MatchString(line) {
+			t.Errorf("dnsmasq is told of a host %q", line)
+		}
+	}
+}
+
 // told is everything that nft may be told, but for the tables themselves.
 var told = regexp.MustCompile(`^nft add (` + strings.Join([]string{
-	`element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|[0-9a-f.:/]+( \. ([0-9a-f.:/]+|"NAME"))?( : [0-9a-f.:]+)?) \}`,
+	`element inet netctl [a-z0-9_]+ \{ ("NAME"( \. "NAME")?|ADDR( \. (ADDR|"NAME"))?( : [0-9a-f.:]+)?) \}`,
+	`element inet netctl forward_[a-z0-9_]+ \{ [0-9a-f.:]+ \. (tcp|udp) \. \d+(-\d+)? : [0-9a-f.:]+( \. \d+)? \}`,
 	`element inet netctl acl_(in|e)gress \{ "NAME" : jump net\.NAME\.(in|e)gress \}`,
+	`element bridge netctl nic_[a-z0-9_]+ \{ "DEV"( \. ("DEV"|ADDR|0x[0-9a-f]+(-0x[0-9a-f]+)?))?( : ([0-9a-f]+:[0-9a-f]+|root))? \}`,
 	`chain inet netctl CHAIN`,
-	`rule inet netctl CHAIN (ct state established,related accept|jump CHAIN|(meta l4proto tcp )?(log prefix "LOG" )?(accept|drop|reject( with tcp reset)?))`,
+	`rule inet netctl CHAIN (ct state established,related accept|jump CHAIN|((ip|ip6) [sd]addr \{ [0-9a-f.:/, -]+ \} )*` +
+		`(meta nfproto ipv[46] )?(meta l4proto (tcp|udp|icmp|ipv6-icmp) )?(th [sd]port \{ [0-9, -]+ \} )*((icmp|icmpv6) (type|code) \d+ )*` +
+		`(log prefix "LOG" )?(accept|drop|reject( with tcp reset)?))`,
 }, "|") + `)$`)
 
-// tellable returns told for a network.
-func tellable(name string) *regexp.Regexp {
+// tellable returns told for a draft.
+func (d *draft) tellable() *regexp.Regexp {
 	text := strings.NewReplacer("CHAIN", `(net\.NAME|acl\.[\w-]+)\.(in|e)gress(\.(drop|reject|allow))?`,
-		"LOG", `netctl (network NAME|acl [\w-]+) (in|e)gress (allow|drop|reject): `).Replace(told.String())
-	return regexp.MustCompile(strings.ReplaceAll(text, "NAME", regexp.QuoteMeta(name)))
+		"LOG", `netctl (network NAME|acl [\w-]+) (in|e)gress (allow|drop|reject): `, "ADDR", `[0-9a-f.:/]+`).Replace(told.String())
+	return regexp.MustCompile(strings.NewReplacer("NAME", regexp.QuoteMeta(d.name), "DEV", regexp.QuoteMeta(d.hostName())).Replace(text))
 }
 
 // checkNFT makes sure that nft is told what it should and nothing else, and that
 // it takes that.
-func checkNFT(t *testing.T, name string, h *network.Host) {
+func checkNFT(t *testing.T, d *draft, h *network.Host) {
 	t.Helper()
+	name := d.name
 	content, err := h.Firewall.Content()
 	if err != nil {
 		t.Fatalf("%q: %v", name, err)
@@ -128,7 +121,7 @@ func checkNFT(t *testing.T, name string, h *network.Host) {
 	for _, l := range firewall.Layouts {
 		layOut(&b, l)
 	}
-	allowed := tellable(name)
+	allowed := d.tellable()
 	for _, op := range firewall.Diff(firewall.Content{}, content) {
 		if !allowed.MatchString(op.String()) {
 			t.Errorf("%q: nft is told %q", name, op)
@@ -166,22 +159,37 @@ func layOut(b *strings.Builder, l *firewall.Layout) {
 	}
 }
 
-// checkLinks makes sure that nothing but the network's own interface, its ports
-// and its settings are touched.
-func checkLinks(t *testing.T, name string, h *network.Host) {
+// command is every command that a plan shows, but for the names of foreign
+// interfaces.
+var command = regexp.MustCompile(`^(ip|tc|bridge|sysctl) [\w.:/=& -]+$`)
+
+// checkLinks makes sure that nothing but the interfaces of the network and of
+// the NIC, its namespace, ports and settings are touched.
+func checkLinks(t *testing.T, d *draft, h *network.Host) {
 	t.Helper()
-	if !filepath.IsLocal(name) || path.Base(name) != name {
-		t.Errorf("%q is not the name of a file", name)
+	dev := d.hostName()
+	ours := []string{d.name, dev, link.IFBName(dev), ""}
+	for _, name := range []string{d.name, dev, d.peerName(), d.instanceName()} {
+		if !filepath.IsLocal(name) || path.Base(name) != name {
+			t.Errorf("%q is not the name of a file", name)
+		}
 	}
 	for _, op := range link.Diff(link.State{}, h.Link) {
 		if key := op.Sysctl.Key; key != "" && (path.Clean(key) != key || !strings.HasPrefix(key, "net/ipv4/") && !strings.HasPrefix(key, "net/ipv6/") || !regexp.MustCompile(`^[01]$`).MatchString(op.Sysctl.Value)) {
-			t.Errorf("%q: sets %s to %q", name, key, op.Sysctl.Value)
+			t.Errorf("%q: sets %s to %q", d.name, key, op.Sysctl.Value)
 		}
-		if op.Dev != "" && op.Dev != name {
-			t.Errorf("%q: touches %q", name, op.Dev)
+		if op.Space() && op.Dev != d.instanceName() || !op.Space() && !slices.Contains(ours, op.Dev) {
+			t.Errorf("%q: touches %q", d.name, op.Dev)
 		}
-		if p := op.Port; p != "" && (strings.ContainsAny(p, "/ \n\x00") || len(p) > 15 || p == "." || p == "..") {
-			t.Errorf("%q: makes %q a port", name, p)
+		if p := op.Peer; p != nil && (p.Name != d.peerName() || p.Netns.Name != d.instanceName()) {
+			t.Errorf("%q: makes %q in %q", d.name, p.Name, p.Netns.Name)
+		}
+		if op.Verb == link.MarkPort || op.Verb == link.AddPort || op.Verb == link.SetPortUp {
+			if p := op.Port; strings.ContainsAny(p, "/ \n\x00") || len(p) > 15 || p == "." || p == ".." {
+				t.Errorf("%q: makes %q a port", d.name, p)
+			}
+		} else if !command.MatchString(op.String()) {
+			t.Errorf("%q: plans %q", d.name, op)
 		}
 	}
 }
@@ -198,53 +206,22 @@ func run(t *testing.T, stdin []byte, name string, args ...string) {
 	}
 }
 
-// FuzzInert takes a name and the lines key=value of a configuration. Whatever
-// the daemon accepts of them is inert where it ends up: in the configuration
-// of dnsmasq, the commands of nft, the paths of files and of settings.
+// FuzzInert takes the name of a network and the lines key=value of a draft.
+// Whatever the daemon accepts of them is inert where it ends up: in the
+// configuration of dnsmasq, the commands of nft, the paths of files and of
+// settings.
 func FuzzInert(f *testing.F) {
-	files, err := filepath.Glob("../../config/testdata/bridge-*.yml")
-	if err != nil || len(files) == 0 {
-		f.Fatalf("no seeds: %v", err)
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		m := map[string]string{}
-		if err := yaml.Unmarshal(text, &m); err != nil {
-			f.Fatal(err)
-		}
-		var b strings.Builder
-		for key, value := range m {
-			fmt.Fprintf(&b, "%s=%s\n", key, value)
-		}
-		f.Add("br0", b.String())
-	}
-	const some = "ipv4.address=10.0.0.1/24\nipv6.address=fd42::1/64\n"
-	for _, h := range hostile {
-		f.Add(h, some)
-		for _, key := range []string{"dns.domain", "dns.search", "bridge.external_interfaces", "bridge.hwaddr", "ipv4.nat.address", "ipv4.routes", "bgp.peers." + h + ".password", h} {
-			f.Add("br0", some+key+"="+h+"\n")
-		}
-	}
-	for _, name := range []string{"br-0", "br.0", "br_0", "a1", "b.c.d", "veryverylongnam", "user", "table", "drop", "accept", "inet", "jump", "th", "0x"} {
-		f.Add(name, some+"ipv4.nat=true\nipv6.nat=true\nipv4.routes=10.1.0.0/16\nipv6.dhcp.stateful=true\nipv4.routing=false\n")
-	}
-	f.Fuzz(func(t *testing.T, name, text string) {
+	seedNetworks(f)
+	seedOthers(f)
+	f.Fuzz(func(t *testing.T, name, network, nic, forward, acl string) {
 		t.Parallel()
-		settings := map[string]string{}
-		for line := range strings.Lines(text) {
-			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
-			settings[key] = value
-		}
-		maps.DeleteFunc(settings, func(k, v string) bool { return v == "" || k == "raw.dnsmasq" }) // which is meant to be raw
-		h, err := derive(name, settings)
+		d := &draft{name, lines(network), lines(nic), lines(forward), lines(acl)}
+		h, err := d.derive()
 		if err != nil {
 			return
 		}
-		checkLinks(t, name, h)
-		checkDNSMasq(t, name, h)
-		checkNFT(t, name, h)
+		checkLinks(t, d, h)
+		checkDNSMasq(t, d, h)
+		checkNFT(t, d, h)
 	})
 }
