@@ -1,6 +1,7 @@
 package bgp
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -30,6 +31,29 @@ type PeerChange struct{ Have, Want Peer }
 // [Config.Validate]). It walks both sides once: 50,000 paths that are the same
 // cost about a millisecond and no memory.
 func Diff(have, want Config) Changes {
+	return diff(have, want, func(int) {})
+}
+
+// Next is Diff of a want of which it is not known whether it is valid, and the
+// error of [Config.Validate]. It looks at what differs from have alone, which
+// is valid: one path that comes to 50,000 costs little more than finding it.
+func Next(have, want Config) (Changes, error) {
+	if want.ASN == 0 {
+		return Diff(have, want), nil
+	}
+	errs := want.validateHead()
+	c := diff(have, want, func(i int) {
+		errs = append(errs, want.validatePath(i)...)
+		// The one behind it may be one that have has too.
+		if i+1 < len(want.Paths) && ComparePrefix(want.Paths[i].Prefix, want.Paths[i+1].Prefix) >= 0 {
+			errs = append(errs, outOfOrder(want.Paths[i+1].Prefix))
+		}
+	})
+	return c, errors.Join(errs...)
+}
+
+// diff is Diff that calls set with the index of each of the SetPaths in want.
+func diff(have, want Config, set func(i int)) Changes {
 	c := Changes{
 		Global: have.ASN != want.ASN || have.RouterID != want.RouterID || have.RestartTime != want.RestartTime,
 		Listen: !slices.Equal(have.Listen, want.Listen),
@@ -38,23 +62,26 @@ func Diff(have, want Config) Changes {
 	merge(have.Paths, want.Paths,
 		func(a, b *Path) int { return ComparePrefix(a.Prefix, b.Prefix) },
 		func(gone *Path) { c.DelPaths = append(c.DelPaths, gone.Prefix) },
-		func(_, set *Path) { c.SetPaths = append(c.SetPaths, *set) })
+		func(_ *Path, i int) {
+			c.SetPaths = append(c.SetPaths, want.Paths[i])
+			set(i)
+		})
 	merge(have.Peers, want.Peers,
 		func(a, b *Peer) int { return a.Addr.Compare(b.Addr) },
 		func(gone *Peer) { c.DelPeers = append(c.DelPeers, gone.Addr) },
-		func(old, set *Peer) {
+		func(old *Peer, i int) {
 			if old == nil {
-				c.AddPeers = append(c.AddPeers, *set)
+				c.AddPeers = append(c.AddPeers, want.Peers[i])
 			} else {
-				c.SetPeers = append(c.SetPeers, PeerChange{*old, *set})
+				c.SetPeers = append(c.SetPeers, PeerChange{*old, want.Peers[i]})
 			}
 		})
 	return c
 }
 
-// merge walks two sorted lists and calls gone for what is only in have, and
-// set for what is only in want (with a nil first argument) or differs.
-func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T), set func(old, wanted *T)) {
+// merge walks two sorted lists and calls gone for what is only in have, and set
+// with the index of what is only in want (with a nil first argument) or differs.
+func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T), set func(old *T, i int)) {
 	i, j := 0, 0
 	for i < len(have) && j < len(want) {
 		h, w := &have[i], &want[j]
@@ -67,10 +94,10 @@ func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T
 			gone(h)
 			i++
 		case n > 0:
-			set(nil, w)
+			set(nil, j)
 			j++
 		default:
-			set(h, w)
+			set(h, j)
 			i, j = i+1, j+1
 		}
 	}
@@ -78,7 +105,7 @@ func merge[T comparable](have, want []T, compare func(a, b *T) int, gone func(*T
 		gone(&have[i])
 	}
 	for ; j < len(want); j++ {
-		set(nil, &want[j])
+		set(nil, j)
 	}
 }
 

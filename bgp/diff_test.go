@@ -129,6 +129,35 @@ func TestDiffIsWhatTurnsHaveIntoWant(t *testing.T) {
 	})
 }
 
+// What is valid next to something valid is what is valid, wherever a path is out
+// of place or no network.
+func TestNextFindsWhatIsInvalid(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		have, want := drawConfig(t), drawConfig(t)
+		if n := len(have.Paths); n > 0 && rapid.Bool().Draw(t, "alike") {
+			want.Paths = slices.Clone(have.Paths)
+		}
+		if n := len(want.Paths); n > 0 {
+			i, j := rapid.IntRange(0, n-1).Draw(t, "swap"), rapid.IntRange(0, n-1).Draw(t, "with")
+			want.Paths[i], want.Paths[j] = want.Paths[j], want.Paths[i]
+			if rapid.Bool().Draw(t, "twice") {
+				want.Paths = slices.Insert(want.Paths, i, want.Paths[i])
+			}
+			if k := rapid.IntRange(0, n-1).Draw(t, "broken"); rapid.Bool().Draw(t, "break") {
+				want.Paths[k].NextHop = netip.IPv6Unspecified()
+			}
+		}
+		changes, err := bgp.Next(have, want)
+		if valid := want.Validate(); (err == nil) != (valid == nil) {
+			t.Fatalf("Next says %v, Validate %v, of\n%v\nafter\n%v", err, valid, want.Paths, have.Paths)
+		}
+		if d := bgp.Diff(have, want); err == nil && changes.String() != d.String() {
+			t.Fatalf("Next:\n%s\nDiff:\n%s", changes, d)
+		}
+	})
+}
+
 func BenchmarkDiffSame(b *testing.B) {
 	c := manyPaths(50000)
 	d := bgp.Config{Paths: slices.Clone(c.Paths)}

@@ -14,6 +14,15 @@ func (c Config) Validate() error {
 	if c.ASN == 0 {
 		return nil
 	}
+	errs := c.validateHead()
+	for i := range c.Paths {
+		errs = append(errs, c.validatePath(i)...)
+	}
+	return errors.Join(errs...)
+}
+
+// validateHead is Validate of all but the paths.
+func (c Config) validateHead() []error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !c.RouterID.Is4() || c.RouterID.IsUnspecified() {
@@ -38,17 +47,23 @@ func (c Config) Validate() error {
 			errs = append(errs, err)
 		}
 	}
-	for i := range c.Paths {
-		p := &c.Paths[i]
-		if i > 0 && ComparePrefix(c.Paths[i-1].Prefix, p.Prefix) >= 0 {
-			bad("path %s is out of order", p.Prefix)
-		}
-		if err := p.validate(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
+	return errs
 }
+
+// validatePath is Validate of one path.
+func (c Config) validatePath(i int) []error {
+	var errs []error
+	p := &c.Paths[i]
+	if i > 0 && ComparePrefix(c.Paths[i-1].Prefix, p.Prefix) >= 0 {
+		errs = append(errs, outOfOrder(p.Prefix))
+	}
+	if err := p.validate(); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+func outOfOrder(p netip.Prefix) error { return fmt.Errorf("path %s is out of order", p) }
 
 func (p *Peer) validate() error {
 	a := p.Addr

@@ -14,9 +14,6 @@ import (
 
 // Apply makes the speaker match c.
 func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
-	if err := c.Validate(); err != nil {
-		return err
-	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
@@ -35,7 +32,10 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 		}
 		return nil
 	}
-	changes := bgp.Diff(have, c)
+	changes, err := bgp.Next(have, c)
+	if err != nil {
+		return err
+	}
 	if running && changes.Global {
 		// Another AS is another router; anything else is a restart that
 		// helpers bridge.
@@ -51,7 +51,7 @@ func (s *Speaker) Apply(ctx context.Context, c bgp.Config) error {
 	if !changes.Empty() {
 		s.log.LogAttrs(ctx, slog.LevelDebug, "bgp op", slog.Any("op", changes))
 	}
-	err := s.change(ctx, changes)
+	err = s.change(ctx, changes)
 	s.mu.Lock()
 	s.have = c
 	if err != nil {
