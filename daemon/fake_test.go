@@ -82,7 +82,7 @@ func (f *fakeHost) Observe(_ context.Context, peers []netip.Addr) (link.Observed
 	if f.blind != nil {
 		return link.Observed{}, f.blind
 	}
-	o := link.Observed{Links: map[string]*link.Seen{}, Toward: map[netip.Addr]link.Toward{}}
+	o := link.Observed{Links: map[string]*link.Seen{}, Own: f.links.Routes, Toward: map[netip.Addr]link.Toward{}}
 	maps.Copy(o.Links, f.foreign)
 	for _, l := range f.links.Links {
 		s := &link.Seen{Name: l.Name, Alias: link.AliasPrefix + l.Owner, Up: true, Carrier: !f.dark[l.Name]}

@@ -93,10 +93,12 @@ func (v *view) host(ctx context.Context) (*network.Host, error) {
 }
 
 // observed returns the host as it is now or, while a look at it takes long, as
-// it was last seen.
+// it was last seen. What somebody did just before is seen even if the kernel's
+// word of it is still on its way to us.
 func (v *view) observed(ctx context.Context) (*network.Observed, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.stale = true
 	if err := v.refresh(ctx, nil, check); err != nil {
 		return nil, err
 	}
@@ -218,5 +220,6 @@ func same(a, b link.Observed) bool {
 		return a == b || a.Alias == b.Alias && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs) &&
 			(a.Alias == "" || a.Carrier == b.Carrier && a.Blocked == b.Blocked)
 	}
-	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && maps.Equal(a.Toward, b.Toward)
+	routed := func(a, b *link.Route) bool { return a == b || a.Compare(b) == 0 }
+	return maps.EqualFunc(a.Links, b.Links, seen) && slices.Equal(a.Routes, b.Routes) && slices.EqualFunc(a.Own, b.Own, routed) && maps.Equal(a.Toward, b.Toward)
 }

@@ -145,7 +145,7 @@ func TestSlowLook(t *testing.T) {
 		if _, err := v.risen(t.Context(), s); err != nil || !v.fresh(nil, v.begun) {
 			t.Errorf("a plan did not wait for a look: %v", err)
 		}
-		step("it went down", 0, 0, 3)
+		step("it went down", 0, 0, 4)
 		synctest.Wait()
 		if told.Load() != 2 {
 			t.Errorf("told %d times", told.Load())
@@ -153,7 +153,7 @@ func TestSlowLook(t *testing.T) {
 
 		blind = errors.New("no buffer space available")
 		v.changed()
-		step("blind", glance, 0, 4)
+		step("blind", glance, 0, 5)
 		time.Sleep(takes)
 		synctest.Wait()
 		if told.Load() != 3 {
@@ -163,7 +163,7 @@ func TestSlowLook(t *testing.T) {
 			t.Errorf("the look failed: %v", err)
 		}
 		blind = nil
-		step("sighted again", takes, 0, 6)
+		step("sighted again", takes, 0, 7)
 	})
 }
 

@@ -146,6 +146,9 @@ func (f *fixture) observed(s *network.Snapshot) *network.Observed {
 		for _, i := range s.Instances {
 			for _, n := range i.NICs {
 				if i.Running {
+					for _, p := range slices.Concat(n.V4.Routes, n.V4.External, n.V6.Routes, n.V6.External) {
+						o.Own = append(o.Own, link.OnLink(p, n.Network, link.NICOwner(i.Name, n.Device)))
+					}
 					o.Links[n.HostName] = &link.Seen{
 						Name: n.HostName, Alias: link.AliasPrefix + link.NICOwner(i.Name, n.Device), Up: true,
 						Master: n.Network, Carrier: !slices.Contains(f.Dark, n.HostName),
@@ -153,6 +156,7 @@ func (f *fixture) observed(s *network.Snapshot) *network.Observed {
 				}
 			}
 		}
+		slices.SortFunc(o.Own, (*link.Route).Compare)
 	}
 	return o
 }

@@ -145,6 +145,7 @@ func (h *Host) NextHop(e *Export, p bgp.Peer) (netip.Addr, string) {
 // will announce once it has followed.
 func (o *Observed) Risen(h *Host) *Observed {
 	out := *o
+	out.Own = h.Link.Routes
 	out.Links = make(map[string]*link.Seen, len(o.Links)+len(h.Link.Links))
 	maps.Copy(out.Links, o.Links)
 	for _, l := range h.Link.Links {

@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"netctl/bgp"
@@ -26,9 +27,15 @@ func gate(h *Host, w *whole, o *Observed) {
 	h.Link.Routes = h.standing(w)
 	h.Exports = make([]*Export, len(w.exports))
 	h.BGP.Paths = make([]bgp.Path, 0, len(w.exports))
+	routed := routes(o)
 	for i, e := range w.exports {
-		if own, why := h.held(e); why != "" {
-			e = &Export{Path: e.Path, Owners: e.Owners, Held: why, Rests: rests[own]}
+		own, why := h.held(e)
+		rest := rests[own]
+		if why == "" && e.Owners[0].Instance != "" {
+			why, rest = routed(e.Prefix)
+		}
+		if why != "" {
+			e = &Export{Path: e.Path, Owners: e.Owners, Held: why, Rests: rest}
 		} else {
 			h.BGP.Paths = append(h.BGP.Paths, e.Path)
 		}
@@ -53,6 +60,42 @@ func (h *Host) held(e *Export) (owner, why string) {
 		}
 	}
 	return owner, why
+}
+
+// routes returns what says of one prefix after the other, in their order, why
+// the host has no route of ours to it, or nothing when it has one. It rests when
+// somebody else's route is in its place.
+func routes(o *Observed) func(netip.Prefix) (why string, rests bool) {
+	var own []*link.Route
+	if o != nil {
+		own = o.Own
+	}
+	return func(p netip.Prefix) (why string, rests bool) {
+		for len(own) > 0 && bgp.ComparePrefix(own[0].Prefix, p) < 0 {
+			own = own[1:]
+		}
+		if len(own) > 0 && own[0].Prefix == p && own[0].Metric == 0 {
+			return "", false
+		}
+		if o != nil && o.taken(p) {
+			return fmt.Sprintf("the route to %s on this host is not netctl's", p), true
+		}
+		return fmt.Sprintf("the host has no route to %s yet", p), false
+	}
+}
+
+// taken reports whether somebody else's route, or the subnet of an address, is
+// in the place of a route to p.
+func (o *Observed) taken(p netip.Prefix) bool {
+	if _, found := slices.BinarySearchFunc(o.Routes, p, bgp.ComparePrefix); found {
+		return true
+	}
+	for _, l := range o.Links {
+		if slices.ContainsFunc(l.Addrs, func(a link.Addr) bool { return a.Masked() == p }) {
+			return true
+		}
+	}
+	return false
 }
 
 // notUp says why a link is not in the state that its announcements need, or

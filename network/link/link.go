@@ -149,7 +149,8 @@ type Sysctl struct{ Key, Value string }
 // An Observed is what is seen of every link of the host, ours or not.
 type Observed struct {
 	Links  map[string]*Seen      // by name
-	Routes []netip.Prefix        // destinations in the main table other than default and connected, sorted
+	Routes []netip.Prefix        // destinations of others in the main table, other than default and connected; sorted
+	Own    []*Route              // routes of ours, sorted by Prefix and Metric
 	Toward map[netip.Addr]Toward // for each peer that was asked for and has a route
 }
 

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -216,4 +217,34 @@ func TestReboot(t *testing.T) {
 	s.Daemon.CLI("instance", "start", db.Full)
 	s.Daemon.Restart(syscall.SIGKILL)
 	s.WaitRoutes(1, vip4+"/32", "198.51.100.8/32")
+}
+
+// A prefix is not announced while somebody else's route is in the place of the
+// host's route to it.
+func TestTakenRoute(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, frr, false)
+	s.privateNetwork()
+	web := s.guest("web", static("10")...)
+	since := time.Now()
+	taken := vip4 + "/32"
+	s.Host.Run("ip", "route", "add", taken, "via", lab.Router4)
+	set := []string{"instance", "device", "set", web.Full, "eth0", "ipv4.routes.external=" + taken + ",198.51.100.8/32"}
+	if out, err := s.Daemon.TryCLI(set...); err == nil || !strings.Contains(err.Error(), "route to "+taken+" exists and is not ours") {
+		t.Errorf("%s, %v", out, err)
+	}
+	s.WaitRoutes(1, "198.51.100.8/32")
+	steady := time.Now()
+	s.explained(vip4, "the route to "+taken+" on this host is not netctl's")
+	for _, c := range s.Monitor.Changes(since, func(p netip.Prefix) bool { return p.String() == taken }) {
+		t.Errorf("the router was told: %s", c)
+	}
+	s.Host.Run("ip", "route", "del", taken)
+	s.WaitRoutes(1, taken)
+
+	s.Host.Run("ip", "route", "replace", taken, "via", lab.Router4)
+	s.WaitRoutes(0, taken)
+	s.Host.Run("ip", "route", "del", taken)
+	s.WaitRoutes(1, taken)
+	s.Undisturbed(steady, "198.51.100.8/32")
 }

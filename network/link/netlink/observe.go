@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	vnl "github.com/vishvananda/netlink"
@@ -43,7 +44,10 @@ func (h *Host) Observe(_ context.Context, peers []netip.Addr) (link.Observed, er
 			h.seen[e.name] = h.see(e)
 		}
 	}
-	o := link.Observed{Links: h.seen, Routes: h.routes.dsts, Toward: make(map[netip.Addr]link.Toward, len(peers))}
+	if !slices.Equal(h.own.shown, h.own.list) {
+		h.own.shown = slices.Clone(h.own.list)
+	}
+	o := link.Observed{Links: h.seen, Routes: h.routes.dsts, Own: h.own.shown, Toward: make(map[netip.Addr]link.Toward, len(peers))}
 	for _, p := range peers {
 		t, ok, err := h.toward(p)
 		if err != nil {

@@ -25,6 +25,7 @@ import (
 type ownRoutes struct {
 	lost    bool
 	list    []*link.Route  // sorted
+	shown   []*link.Route  // the list as it was observed last; never modified
 	hops    map[string]int // how many lead over each link
 	pending []routeEvent   // in the order of the kernel
 	news    bool           // some of them are not our doing
