@@ -268,7 +268,13 @@ func (w *world) see(t *rapid.T) *network.Observed {
 	for _, name := range slices.Sorted(maps.Keys(w.instances)) {
 		for _, n := range w.instances[name].NICs {
 			look(&link.Seen{Name: n.HostName, Alias: link.AliasPrefix + link.NICOwner(name, n.Device), Master: n.Network})
+			for _, p := range slices.Concat(n.V4.External, n.V6.External) {
+				if rapid.IntRange(0, 9).Draw(t, p.String()) >= trouble {
+					o.Own = append(o.Own, link.OnLink(p, n.Network, link.NICOwner(name, n.Device)))
+				}
+			}
 		}
 	}
+	slices.SortFunc(o.Own, (*link.Route).Compare)
 	return o
 }
