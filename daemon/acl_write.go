@@ -18,9 +18,6 @@ func (d *Daemon) postACLs(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	if err := config.ValidateACLName(req.Name); err != nil {
 		return reply{}, api.Errorf(api.Invalid, "%w", err)
 	}
@@ -101,7 +98,7 @@ func (d *Daemon) patchACLConfig(r *http.Request) (reply, error) {
 }
 
 func (d *Daemon) updateACL(r *http.Request, edit func(*storedACL)) (reply, error) {
-	name, err := aclVar(r)
+	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
 	}
@@ -123,7 +120,7 @@ func (d *Daemon) postACL(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	name, err := aclVar(r)
+	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
 	}
@@ -151,7 +148,7 @@ func (d *Daemon) postACL(r *http.Request) (reply, error) {
 
 // deleteACL is DELETE /1.0/network-acls/{name}.
 func (d *Daemon) deleteACL(r *http.Request) (reply, error) {
-	name, err := aclVar(r)
+	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
 	}
@@ -166,14 +163,6 @@ func (d *Daemon) deleteACL(r *http.Request) (reply, error) {
 		return nil
 	}
 	return d.write(r, remove, api.EventLifecycleBody{Action: "network-acl-deleted", Source: aclURL(name)}, reply{})
-}
-
-// aclVar returns the ACL in the path of a write.
-func aclVar(r *http.Request) (string, error) {
-	if err := checkQuery(r); err != nil {
-		return "", err
-	}
-	return pathVar(r, "name")
 }
 
 // findACL returns a stored ACL for a request that changes it, if it is still

@@ -17,9 +17,6 @@ func aclNotFound(name string) error {
 
 // getACLs is GET /1.0/network-acls.
 func (d *Daemon) getACLs(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	match, err := parseFilter(r.URL.Query().Get("filter"))
 	if err != nil {
 		return reply{}, err
@@ -47,9 +44,6 @@ func (d *Daemon) getACLs(r *http.Request) (reply, error) {
 
 // getACL is GET /1.0/network-acls/{name}.
 func (d *Daemon) getACL(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err

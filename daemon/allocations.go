@@ -12,9 +12,6 @@ import (
 // getAllocations is GET /1.0/network-allocations: every address and prefix in
 // use, network by network.
 func (d *Daemon) getAllocations(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	match, err := parseFilter(r.URL.Query().Get("filter"))
 	if err != nil {
 		return reply{}, err

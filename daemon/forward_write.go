@@ -20,9 +20,6 @@ func (d *Daemon) postForwards(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
@@ -184,9 +181,6 @@ func (d *Daemon) deleteForward(r *http.Request) (reply, error) {
 // forwardVars returns the network and the listen address in the path of a
 // write.
 func forwardVars(r *http.Request) (name string, listen netip.Addr, err error) {
-	if err := checkQuery(r); err != nil {
-		return "", netip.Addr{}, err
-	}
 	if name, err = pathVar(r, "name"); err != nil {
 		return "", netip.Addr{}, err
 	}

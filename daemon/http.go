@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime/debug"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,7 +51,10 @@ func (d *Daemon) router() http.Handler {
 	m := mux.NewRouter().UseEncodedPath()
 	for _, r := range d.routes() {
 		handle := r.handle
-		if r.method != http.MethodGet && !slices.Contains(strings.Fields(r.query), "dry-run") {
+		if r.takes("project") {
+			handle = scoped(handle)
+		}
+		if r.method != http.MethodGet && !r.takes("dry-run") {
 			handle = unrehearsed(handle)
 		}
 		h := d.envelope(handle, !r.patient, cmp.Or(r.limit, maxBody))
@@ -239,14 +241,17 @@ func recursive(r *http.Request) bool {
 	return s != "" && s != "0"
 }
 
-// checkQuery refuses the project and the member that we do not have.
-func checkQuery(r *http.Request) error {
-	q := r.URL.Query()
-	if p := q.Get("project"); p != "" && p != "default" {
-		return api.Errorf(api.NotFound, "project %q not found: there is only \"default\"", p)
+// scoped is the handler h of a request for a project and a member. It refuses
+// those that we do not have.
+func scoped(h handler) handler {
+	return func(r *http.Request) (reply, error) {
+		q := r.URL.Query()
+		if p := q.Get("project"); p != "" && p != "default" {
+			return reply{}, api.Errorf(api.NotFound, "project %q not found: there is only \"default\"", p)
+		}
+		if t := q.Get("target"); t != "" && t != member {
+			return reply{}, api.Errorf(api.NotFound, "member %q not found: this server is not clustered, leave target away", t)
+		}
+		return h(r)
 	}
-	if t := q.Get("target"); t != "" && t != member {
-		return api.Errorf(api.NotFound, "member %q not found: this server is not clustered, leave target away", t)
-	}
-	return nil
 }

@@ -23,9 +23,6 @@ func (d *Daemon) putInstanceState(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err

@@ -64,9 +64,6 @@ func (d *Daemon) postInstances(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	if req.Type == "" {
 		req.Type = api.Container
 	}
@@ -176,9 +173,6 @@ func (d *Daemon) patchInstanceConfig(r *http.Request) (reply, error) {
 // updateInstance changes what can be changed of an instance, whether it runs
 // or not. Devices are those that the request has.
 func (d *Daemon) updateInstance(r *http.Request, devices map[string]map[string]string, edit func(string, *storedInstance) error) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
@@ -217,9 +211,6 @@ func (d *Daemon) postInstance(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
@@ -252,9 +243,6 @@ func (d *Daemon) postInstance(r *http.Request) (reply, error) {
 
 // deleteInstance is DELETE /1.0/instances/{name}.
 func (d *Daemon) deleteInstance(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err

@@ -35,9 +35,6 @@ func (v storedInstance) tag(name string) instanceTag {
 
 // getInstances is GET /1.0/instances.
 func (d *Daemon) getInstances(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	match, err := parseFilter(r.URL.Query().Get("filter"))
 	if err != nil {
 		return reply{}, err
@@ -101,9 +98,6 @@ func (d *Daemon) getInstanceState(r *http.Request) (reply, error) {
 // findInstance returns the instance that a path names, and the snapshot that
 // has it.
 func (d *Daemon) findInstance(r *http.Request) (string, storedInstance, *db.Objects, error) {
-	if err := checkQuery(r); err != nil {
-		return "", storedInstance{}, nil, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return "", storedInstance{}, nil, err

@@ -27,9 +27,6 @@ func (d *Daemon) postNetworks(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	if req.Type == "" {
 		req.Type = "bridge"
 	}
@@ -211,9 +208,6 @@ func (d *Daemon) patchNetworkConfig(r *http.Request) (reply, error) {
 }
 
 func (d *Daemon) updateNetwork(r *http.Request, edit func(*networkEdit)) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
@@ -256,9 +250,6 @@ func (d *Daemon) networkFree(tx *db.Tx, name string) error {
 
 // deleteNetwork is DELETE /1.0/networks/{name}.
 func (d *Daemon) deleteNetwork(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err

@@ -51,9 +51,6 @@ func notFound(name string) error {
 
 // getNetworks is GET /1.0/networks.
 func (d *Daemon) getNetworks(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	match, err := parseFilter(r.URL.Query().Get("filter"))
 	if err != nil {
 		return reply{}, err
@@ -118,9 +115,6 @@ func (d *Daemon) getNetwork(r *http.Request) (reply, error) {
 // findNetwork returns the network that a path names, and the snapshot that
 // has it.
 func (d *Daemon) findNetwork(r *http.Request) (string, *db.Objects, error) {
-	if err := checkQuery(r); err != nil {
-		return "", nil, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return "", nil, err

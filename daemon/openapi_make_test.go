@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 
@@ -182,7 +181,7 @@ func (o *openAPI) operation(r route) *openapi3.Operation {
 		OperationID: operationID(r), Description: r.doc, Tags: []string{tag(r.path)},
 		Responses: openapi3.NewResponses(openapi3.WithStatus(status, &openapi3.ResponseRef{Value: answer})),
 	}
-	if status == http.StatusCreated && slices.Contains(strings.Fields(r.query), "dry-run") {
+	if status == http.StatusCreated && r.takes("dry-run") {
 		_, plan := o.answer(route{out: api.Plan{}})
 		op.Responses.Set("200", &openapi3.ResponseRef{Value: plan.WithDescription("The plan of a dry run; nothing was created.")})
 	}
@@ -242,7 +241,7 @@ func (o *openAPI) answer(r route) (status int, resp *openapi3.Response) {
 		return status, resp.WithJSONSchemaRef(envelope)
 	}
 	meta := o.schema(r.out)
-	if reflect.TypeOf(r.out).Kind() != reflect.Struct && slices.Contains(strings.Fields(r.query), "recursion") {
+	if reflect.TypeOf(r.out).Kind() != reflect.Struct && r.takes("recursion") {
 		meta = openapi3.NewSchemaRef("", &openapi3.Schema{AnyOf: openapi3.SchemaRefs{o.schema(paths(r.out)), meta}})
 	}
 	return status, resp.WithJSONSchema(&openapi3.Schema{AllOf: openapi3.SchemaRefs{envelope, openapi3.NewSchemaRef("", &openapi3.Schema{

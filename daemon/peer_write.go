@@ -58,9 +58,6 @@ func (d *Daemon) patchPeer(r *http.Request) (reply, error) {
 	if err := body(r, &req); err != nil {
 		return reply{}, err
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	if _, ok := req.Config["address"]; ok {
 		return reply{}, api.Errorf(api.Invalid, "peer %s: the address is what it is known by: change bgp.peers.NAME.address of each network instead", addr)
 	}

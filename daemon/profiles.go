@@ -25,9 +25,6 @@ func (d *Daemon) profile(r *http.Request) (api.Profile, error) {
 
 // getProfiles is GET /1.0/profiles.
 func (d *Daemon) getProfiles(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	p, err := d.profile(r)
 	if recursive(r) {
 		return reply{metadata: []api.Profile{p}}, err
@@ -37,9 +34,6 @@ func (d *Daemon) getProfiles(r *http.Request) (reply, error) {
 
 // getProfile is GET /1.0/profiles/{name}.
 func (d *Daemon) getProfile(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err

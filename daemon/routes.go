@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 
 	"netctl/api"
 	"netctl/config"
@@ -26,6 +28,11 @@ type route struct {
 	patient      bool             // the answer takes as long as it takes
 	limit        int64            // the longest body, in bytes; maxBody when zero
 	doc          string           // what the reference says of it
+}
+
+// takes reports whether a route takes a query parameter.
+func (r *route) takes(parameter string) bool {
+	return slices.Contains(strings.Fields(r.query), parameter)
 }
 
 // parameters describes the query parameters of all routes.

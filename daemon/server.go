@@ -42,9 +42,6 @@ func (d *Daemon) getServer(r *http.Request) (reply, error) {
 	if !identityOf(r).trusted {
 		return reply{metadata: s}, nil
 	}
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	objs, err := d.store.Snapshot(r.Context())
 	if err != nil {
 		return reply{}, err
@@ -101,9 +98,6 @@ func (d *Daemon) patchServer(r *http.Request) (reply, error) {
 }
 
 func (d *Daemon) updateServer(r *http.Request, merge func(old, req map[string]string) map[string]string) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	req := api.ServerPut{}
 	if err := body(r, &req); err != nil {
 		return reply{}, err

@@ -89,9 +89,6 @@ func findCertificate(list func(prefix string) []*db.Object, start string) (api.C
 
 // getCertificates is GET /1.0/certificates.
 func (d *Daemon) getCertificates(r *http.Request) (reply, error) {
-	if err := checkQuery(r); err != nil {
-		return reply{}, err
-	}
 	match, err := parseFilter(r.URL.Query().Get("filter"))
 	if err != nil {
 		return reply{}, err
@@ -136,9 +133,6 @@ func (d *Daemon) getCertificate(r *http.Request) (reply, error) {
 func (d *Daemon) postCertificates(r *http.Request) (reply, error) {
 	var req api.CertificatesPost
 	if err := body(r, &req); err != nil {
-		return reply{}, err
-	}
-	if err := checkQuery(r); err != nil {
 		return reply{}, err
 	}
 	switch {
