@@ -389,6 +389,8 @@ func pairs(have, want []*Link, each func(h, w *Link)) {
 	for len(have) > 0 || len(want) > 0 {
 		var h, w *Link
 		switch {
+		case len(have) > 0 && len(want) > 0 && have[0] == want[0]:
+			h, w = have[0], want[0]
 		case len(want) == 0 || len(have) > 0 && have[0].Name < want[0].Name:
 			h = have[0]
 		case len(have) == 0 || want[0].Name < have[0].Name:

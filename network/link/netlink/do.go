@@ -298,7 +298,7 @@ func (h *Host) setSysctl(s link.Sysctl) error {
 		h.lost = true
 	} else {
 		delete(h.sysctls[device(s.Key)], s.Key)
-		delete(h.matches, device(s.Key))
+		h.matches.drop(h.names[device(s.Key)])
 	}
 	return err
 }

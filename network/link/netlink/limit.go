@@ -227,7 +227,7 @@ func (h *Host) noteQueue(kind uint16, b []byte) {
 	}
 	h.mark(index)
 	delete(h.rates, index)
-	delete(h.matches, e.name)
+	h.matches.drop(e)
 	h.news = h.news || known && !h.touched[e.name]
 }
 

@@ -80,12 +80,7 @@ func (h *Host) noteName(name string) {
 	if used {
 		s.stale[name] = true
 	}
-	for owner, m := range h.matches {
-		if m.want.Peer != nil && m.want.Peer.Netns.Name == name {
-			delete(h.matches, owner)
-			used = true
-		}
-	}
+	used = h.matches.inside(name) || used
 	if s.missing[name] {
 		delete(s.missing, name)
 		time.AfterFunc(mounting, h.poke)

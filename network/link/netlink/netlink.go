@@ -65,7 +65,7 @@ type Host struct {
 	seen    map[string]*link.Seen // nil when links changed since it was made
 	ours    int                   // how many of the links are
 	marked  map[int]*entry        // the links with port marks
-	matches map[string]match      // links that are known to be as they should be, by name
+	matches matches
 }
 
 // New returns a Host for the current network namespace.
@@ -78,7 +78,7 @@ func New(log *slog.Logger) (*Host, error) {
 		log: log, ops: ops, wake: make(chan struct{}, 1), lost: true,
 		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
 		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
-		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: map[string]match{},
+		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: matches{},
 		own: newOwnRoutes(), spaces: newSpaces(), rates: map[int]rates{},
 		buf: make([]byte, 1<<16),
 	}

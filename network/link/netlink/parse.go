@@ -106,20 +106,41 @@ func (e *entry) parseInfo(b []byte) {
 		}
 	}
 	if e.bridged {
-		for kind, v := range attrs(port) {
-			switch kind {
-			case portState:
-				e.blocked = number(v) != forwarding
-			case portHairpin:
-				e.hairpin = number(v) != 0
-			case portIsolated:
-				e.isolated = number(v) != 0
-			}
-		}
+		e.parsePort(port)
 	}
 	if e.kind == link.Tap {
 		e.parseTun(data)
 	}
+}
+
+// parsePort takes in what is particular to the port of a bridge.
+func (e *entry) parsePort(b []byte) {
+	for kind, v := range attrs(b) {
+		switch kind {
+		case portState:
+			e.blocked = number(v) != forwarding
+		case portHairpin:
+			e.hairpin = number(v) != 0
+		case portIsolated:
+			e.isolated = number(v) != 0
+		}
+	}
+}
+
+// isPort reports whether e is what a bridge says of one of its ports.
+func (e *entry) isPort(b []byte) bool {
+	said, err := parseLink(b)
+	if e == nil || err != nil {
+		return false
+	}
+	for kind, v := range attrs(b[unix.SizeofIfInfomsg:]) {
+		if kind == unix.IFLA_PROTINFO {
+			said.bridged = true
+			said.parsePort(v)
+		}
+	}
+	return e.master == said.master && e.up == said.up && e.carrier == said.carrier && e.name == said.name &&
+		e.mac == said.mac && e.mtu == said.mtu && e.port() == said.port()
 }
 
 // parseTun takes in what is particular to a tap. One that anybody may open has

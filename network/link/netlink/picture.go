@@ -34,7 +34,8 @@ type entry struct {
 	nsid      int      // of the namespace where that is, -1 for this one
 	peer      peer     // that end, when the veth is ours
 
-	seen *link.Seen // what Observe makes of it; nil until it has
+	seen  *link.Seen // what Observe makes of it; nil until it has
+	match *link.Link // what it is known to match; nil when it is not known
 }
 
 // A peer is the other end of a veth; the zero peer is one that could not be
@@ -158,7 +159,8 @@ func (h *Host) forget(old, e *entry) {
 	for _, l := range []*entry{old, e} {
 		if l != nil {
 			delete(h.sysctls, l.name)
-			delete(h.matches, l.name)
+			h.matches.drop(h.names[l.name])
+			h.matches.drop(l)
 			delete(h.rates, l.index)
 		}
 	}
@@ -230,12 +232,12 @@ func (h *Host) load(want link.State, applying bool) (s link.State, found []match
 	var errs []error
 	s.Links = make([]*link.Link, 0, len(want.Links))
 	for _, w := range want.Links {
-		e := h.names[w.Name]
-		if e == nil || !e.ours() {
+		e := h.matches[w]
+		if e != nil && len(ports[e.index]) == 0 {
+			s.Links = append(s.Links, w)
 			continue
 		}
-		if h.matches[w.Name] == (match{e, w}) && len(ports[e.index]) == 0 {
-			s.Links = append(s.Links, w)
+		if e = h.names[w.Name]; e == nil || !e.ours() {
 			continue
 		}
 		l, err := h.link(e, w, ports[e.index])
@@ -257,9 +259,9 @@ func (h *Host) others(want link.State, ports map[int][]string) []*link.Link {
 		if !e.ours() {
 			continue
 		}
-		l := h.bare(e, ports[e.index])
-		if _, wanted := slices.BinarySearchFunc(want.Links, l, compareLink); !wanted {
-			out = append(out, l)
+		_, wanted := slices.BinarySearchFunc(want.Links, e.name, func(l *link.Link, name string) int { return strings.Compare(l.Name, name) })
+		if !wanted {
+			out = append(out, h.bare(e, ports[e.index]))
 		}
 	}
 	return out
@@ -273,8 +275,8 @@ func (h *Host) keep(found []match) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range found {
-		if len(m.want.Ports) == 0 {
-			h.matches[m.want.Name] = m
+		if len(m.want.Ports) == 0 && h.names[m.want.Name] == m.entry {
+			h.matches.add(m.entry, m.want)
 		}
 	}
 }

@@ -18,8 +18,12 @@ func (h *Host) refuse(want link.State) (link.State, error) {
 	defer h.mu.Unlock()
 	var errs []error
 	taken := map[string]bool{}
+	ours := h.spaces.list // sorted by name, as those wanted
 	want.Namespaces = keep(want.Namespaces, func(n *link.Namespace) bool {
-		if h.spaces.has(n.Name) || !h.spaces.occupied(n.Name) {
+		for len(ours) > 0 && ours[0].Name < n.Name {
+			ours = ours[1:]
+		}
+		if len(ours) > 0 && ours[0].Name == n.Name || !h.spaces.occupied(n.Name) {
 			return true
 		}
 		taken[n.Name] = true
@@ -27,6 +31,9 @@ func (h *Host) refuse(want link.State) (link.State, error) {
 		return false
 	})
 	want.Links = keep(want.Links, func(w *link.Link) bool {
+		if h.matches[w] != nil {
+			return true
+		}
 		e := h.names[w.Name]
 		switch {
 		case e == nil:

@@ -119,6 +119,9 @@ func (h *Host) noteLink(kind uint16, b []byte) {
 		return
 	}
 	index, flags := int(int32(binary.NativeEndian.Uint32(b[4:]))), binary.NativeEndian.Uint32(b[8:])
+	if b[0] == unix.AF_BRIDGE && kind == unix.RTM_NEWLINK && h.links[index].isPort(b) {
+		return // as a bridge tells of every port when its forwarding delay is over, though it has not waited for it
+	}
 	h.mark(index)
 	if b[0] == unix.AF_UNSPEC && (kind == unix.RTM_DELLINK || flags&unix.IFF_UP == 0) {
 		h.noteDown(index, false)
