@@ -107,7 +107,7 @@ type InstanceStateNetwork struct {
 	Hwaddr    string                `json:"hwaddr" yaml:"hwaddr"`
 	HostName  string                `json:"host_name" yaml:"host_name"` // of the interface on the host
 	MTU       int                   `json:"mtu" yaml:"mtu"`
-	State     string                `json:"state" yaml:"state"` // up or down
+	State     string                `json:"state" yaml:"state"` // up or down: nobody has the tap open, or the interface inside is down
 	Type      string                `json:"type" yaml:"type"`   // broadcast
 }
 

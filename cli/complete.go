@@ -88,6 +88,24 @@ func (a *app) completePeer(cmd *cobra.Command, args []string, _ string) ([]strin
 	}), noFiles
 }
 
+// completePrefix completes a prefix that is announced, or would be.
+func (a *app) completePrefix(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, noFiles
+	}
+	return a.ask(cmd, func(ctx context.Context, c *client.Client) []string {
+		routes, err := c.BGPRoutes(ctx)
+		if err != nil {
+			return nil
+		}
+		var prefixes []string
+		for _, r := range routes {
+			prefixes = append(prefixes, r.Prefix)
+		}
+		return prefixes
+	}), noFiles
+}
+
 // completeAssignment completes what "set" takes from a schema: key=value, or
 // the value when it follows its key.
 func completeAssignment[T any](s *config.Schema[T], names int) completer {

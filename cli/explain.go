@@ -17,6 +17,7 @@ or not: what it belongs to, which keys decide, which next hop each peer is given
 and why, and what each peer was really sent.`,
 		Example: `  netctl bgp explain 192.0.2.10
   netctl bgp explain 2001:db8:100::/64`,
+		ValidArgsFunction: a.completePrefix,
 	}
 	format := addFormat(cmd, "text", "json", "yaml")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -114,15 +114,17 @@ somebody else has made. Those of a virtual machine (--vm) are taps.`,
 	cmd.Flags().BoolVar(&vm, "vm", false, "the instance is a virtual machine, its NICs are taps")
 	cmd.Flags().BoolVar(&i.Start, "start", false, "start the instance")
 	cmd.Flags().StringVar(&i.Description, "description", "", "what the instance is for")
-	addNetns(cmd, &i.Netns, &i.PID)
+	a.addNetns(cmd, &i.Netns, &i.PID)
 	a.completeFlag(cmd, "nic", a.completeNIC)
 	return a.addWait(cmd)
 }
 
 // addNetns gives cmd the flags that name a network namespace.
-func addNetns(cmd *cobra.Command, netns *string, pid *int) {
+func (a *app) addNetns(cmd *cobra.Command, netns *string, pid *int) {
 	cmd.Flags().StringVar(netns, "netns", "", "network namespace for the NICs of a container: a name below /run/netns, or a path")
 	cmd.Flags().IntVar(pid, "pid", 0, "process whose network namespace the NICs of a container go into")
+	a.completeFlag(cmd, "netns", completeNetns)
+	a.completeFlag(cmd, "pid", cobra.NoFileCompletions)
 }
 
 // parseNICs returns the devices that are given by --nic.
@@ -197,6 +199,8 @@ func (a *app) instanceDelete() *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "delete <instance>...", Aliases: []string{"rm"}, Short: "Delete instances", Args: atLeast(1),
+		Example: `  netctl instance delete web
+  netctl instance delete --force web app`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := a.client()
 			return a.each(args, "deleted", func(name string) error {

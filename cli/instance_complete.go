@@ -2,17 +2,19 @@ package cli
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"netctl/api"
 	"netctl/client"
 	"netctl/config"
 )
 
-// instanceNames returns the names of all instances but those given.
-func (a *app) instanceNames(cmd *cobra.Command, but []string) []string {
+// instanceNames returns the names of the instances that are wanted.
+func (a *app) instanceNames(cmd *cobra.Command, want func(api.Instance) bool) []string {
 	return a.ask(cmd, func(ctx context.Context, c *client.Client) []string {
 		instances, err := c.Instances(ctx)
 		if err != nil {
@@ -20,7 +22,7 @@ func (a *app) instanceNames(cmd *cobra.Command, but []string) []string {
 		}
 		var names []string
 		for _, i := range instances {
-			if !slices.Contains(but, i.Name) {
+			if want(i) {
 				names = append(names, i.Name)
 			}
 		}
@@ -34,7 +36,7 @@ func (a *app) completeInstance(rest completer) completer {
 	return func(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 		switch {
 		case len(args) == 0:
-			return a.instanceNames(cmd, nil), noFiles
+			return a.instanceNames(cmd, func(api.Instance) bool { return true }), noFiles
 		case rest == nil:
 			return nil, noFiles
 		}
@@ -44,7 +46,7 @@ func (a *app) completeInstance(rest completer) completer {
 
 // completeInstances completes the names of instances.
 func (a *app) completeInstances(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return a.instanceNames(cmd, args), noFiles
+	return a.instanceNames(cmd, func(i api.Instance) bool { return !slices.Contains(args, i.Name) }), noFiles
 }
 
 // completeDevices completes the names of devices of the instance that is the
@@ -93,6 +95,19 @@ func (a *app) completeNIC(cmd *cobra.Command, _ []string, word string) ([]string
 	}
 	words, _ := completeAssignment(config.NICSchema, 0)(cmd, nil, last)
 	return withPrefix(done, words, ""), noFiles | cobra.ShellCompDirectiveNoSpace
+}
+
+// completeNetns completes what --netns takes, as long as that is a name.
+func completeNetns(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	spaces, err := os.ReadDir("/run/netns")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	var names []string
+	for _, s := range spaces {
+		names = append(names, s.Name())
+	}
+	return names, cobra.ShellCompDirectiveDefault
 }
 
 // withPrefix returns the words that begin as given, each after head.

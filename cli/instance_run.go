@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,27 +14,32 @@ func (a *app) instanceStart() *cobra.Command {
 	return a.stateCommand("start", "started", `Start instances: make their NICs, and announce their routes.
 
 The command ends when the NICs are in place. When that is not possible, the
-instance is stopped again.`)
+instance is stopped again.`, `  netctl instance start web
+  netctl instance start app --pid $(podman inspect --format '{{.State.Pid}}' app)
+  netctl instance start app --netns blue`)
 }
 
 func (a *app) instanceStop() *cobra.Command {
 	return a.stateCommand("stop", "stopped", `Stop instances: withdraw their routes, and then take their NICs away.
 
-What runs in the instance is left alone.`)
+What runs in the instance is left alone.`, `  netctl instance stop web
+  netctl instance stop web --dry-run`)
 }
 
 func (a *app) instanceRestart() *cobra.Command {
-	return a.stateCommand("restart", "restarted", `Restart instances: make their NICs anew.
+	return a.stateCommand("restart", "restarted", `Restart instances: stop them, and start them again.
 
-A container stays in the network namespace that it was started in, unless
-another is named.`)
+The NICs are made anew, and so is a network namespace that netctl has made: what
+runs in the old one has no NIC any more. One that somebody else has made is used
+again, unless another is named.`, `  netctl instance restart web
+  netctl instance restart app --pid $(podman inspect --format '{{.State.Pid}}' app)`)
 }
 
 // stateCommand returns the command that takes an action on instances.
-func (a *app) stateCommand(action, did, long string) *cobra.Command {
+func (a *app) stateCommand(action, did, long, example string) *cobra.Command {
 	s := api.InstanceStatePut{Action: action}
 	cmd := &cobra.Command{
-		Use: action + " <instance>...", Short: strings.ToUpper(action[:1]) + action[1:] + " instances", Long: long, Args: atLeast(1),
+		Use: action + " <instance>...", Short: strings.ToUpper(action[:1]) + action[1:] + " instances", Long: long, Example: example, Args: atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := a.client()
 			return a.each(args, did, func(name string) error {
@@ -44,10 +50,14 @@ func (a *app) stateCommand(action, did, long string) *cobra.Command {
 				return a.finish(cmd.Context(), task)
 			})
 		},
-		ValidArgsFunction: a.completeInstances,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return a.instanceNames(cmd, func(i api.Instance) bool {
+				return !slices.Contains(args, i.Name) && (action == "start") == (i.StatusCode == api.StatusStopped)
+			}), noFiles
+		},
 	}
 	if action != "stop" {
-		addNetns(cmd, &s.Netns, &s.PID)
+		a.addNetns(cmd, &s.Netns, &s.PID)
 	}
 	return a.addWait(cmd)
 }

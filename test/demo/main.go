@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,7 +19,29 @@ import (
 	"netctl/test/lab"
 )
 
+// apart is the argument of a demo that has network namespaces of its own.
+const apart = "apart"
+
+// seclude runs the demo again, with network namespaces that others do not see,
+// so that its instance can be called anything. It returns when that fails.
+func seclude() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		return err
+	}
+	const script = `mkdir -p /run/netns && mount -t tmpfs netns /run/netns && exec "$@"`
+	return syscall.Exec(unshare, []string{"unshare", "--mount", "sh", "-c", script, "sh", self, apart}, os.Environ())
+}
+
 func main() {
+	if os.Geteuid() == 0 && !slices.Contains(os.Args, apart) {
+		fmt.Fprintln(os.Stderr, "demo:", seclude())
+		os.Exit(1)
+	}
 	d := &demo{dir: os.TempDir()}
 	code := d.run()
 	lab.RemoveBinaries()
@@ -71,7 +94,7 @@ type scene struct {
 }
 
 // external is the address of the instance.
-const external = "198.18.0.7/32"
+const external = "198.18.0.7"
 
 func show(t lab.TB) {
 	start := time.Now()
@@ -95,17 +118,17 @@ func show(t lab.TB) {
 	s.on(s.far, "ping", "-c", "3", "-i", "0.2", "198.51.100.10")
 
 	say("An instance with an address of its own, which is in no subnet of the host")
-	web := s.l.Later("web")
-	s.cli("instance", "create", web.Full, "--start", "--nic", "network=br0,ipv4.address=198.51.100.20,ipv4.routes.external="+external)
-	web.Addr("eth0", "198.51.100.20/24")
-	web.Addr("lo", external)
-	web.Run("ip", "route", "add", "default", "via", "198.51.100.1")
-	lab.WaitKernel(s.router, 1, 10*time.Second, netip.MustParsePrefix(external))
-	s.on(s.far, "ping", "-c", "3", "-i", "0.2", "198.18.0.7")
+	s.cli("instance", "create", "web", "--start", "--nic", "network=br0,ipv4.address=198.51.100.20,ipv4.routes.external="+external+"/32")
+	s.ip("-n", "web", "addr", "add", "198.51.100.20/24", "dev", "eth0")
+	s.ip("-n", "web", "route", "add", "default", "via", "198.51.100.1")
+	s.ip("-n", "web", "addr", "add", external+"/32", "dev", "lo")
+	lab.WaitKernel(s.router, 1, 10*time.Second, netip.MustParsePrefix(external+"/32"))
+	s.routes()
+	s.on(s.far, "ping", "-c", "3", "-i", "0.2", external)
 	s.cli("bgp", "explain", external)
 
-	say("netctld is restarted while the remote host pings every 10 ms")
-	ping := s.far.Start("ping", "-n", "-q", "-i", "0.01", "198.51.100.10")
+	say("netctld is restarted while the remote host pings the instance every 10 ms")
+	ping := s.far.Start("ping", "-n", "-q", "-i", "0.01", external)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		fmt.Printf("  netctld gets %s, and is started again\n", sig)
 		s.netctl.Restart(sig)
@@ -120,9 +143,10 @@ func show(t lab.TB) {
 	}
 
 	say("The instance stops, and its address is gone")
-	s.cli("instance", "stop", web.Full)
-	lab.WaitKernel(s.router, 0, 10*time.Second, netip.MustParsePrefix(external))
+	s.cli("instance", "stop", "web")
+	lab.WaitKernel(s.router, 0, 10*time.Second, netip.MustParsePrefix(external+"/32"))
 	s.routes()
+	s.unreachable(external)
 
 	say("A full shutdown takes the routes back before the session closes")
 	s.cli("shutdown")
@@ -156,14 +180,14 @@ func build(t lab.TB) *scene {
 // plug connects the client to the bridge, as a container would be.
 func (s *scene) plug() {
 	s.l.Link(s.client, "eth0", s.host, "vclient")
-	s.on(s.host, "ip", "link", "set", "vclient", "master", "br0")
+	s.ip("link", "set", "vclient", "master", "br0")
 	s.client.Addr("eth0", "198.51.100.10/24")
 	s.client.Run("ip", "route", "add", "default", "via", "198.51.100.1")
 }
 
 func (s *scene) routes() {
 	for _, family := range []string{"ipv4", "ipv6"} {
-		command := "show bgp " + family + " unicast"
+		command := "show bgp " + family + " unicast wide"
 		out, err := s.router.VTYSH(command)
 		if err != nil {
 			s.l.Fatalf("%v", err)
@@ -185,6 +209,19 @@ func (s *scene) cli(args ...string) {
 func (s *scene) on(ns *lab.NS, name string, args ...string) {
 	prompt(ns.Name, name, args...)
 	indent(ns.Run(name, args...))
+}
+
+// ip runs a command of iproute2 on the host.
+func (s *scene) ip(args ...string) { s.on(s.host, "ip", args...) }
+
+// unreachable shows that the remote host does not reach an address.
+func (s *scene) unreachable(address string) {
+	prompt(s.far.Name, "ping", "-c", "1", "-W", "2", address)
+	out, err := s.far.Try("ping", "-c", "1", "-W", "2", address)
+	indent(out)
+	if err == nil {
+		s.l.Fatalf("%s is still reached", address)
+	}
 }
 
 func say(text string) { fmt.Printf("\n# %s\n", text) }

@@ -277,6 +277,9 @@ func TestForeignNamespace(t *testing.T) {
 	}
 
 	other := s.NS("other")
+	if found := s.Daemon.CLI("__complete", "instance", "start", web.Full, "--netns", ""); !strings.Contains(found, other.Full+"\n") {
+		t.Errorf("the tab key does not find the namespace %s: %s", other.Full, found)
+	}
 	s.Daemon.CLI("instance", "start", web.Full, "--netns", other.Full)
 	s.WaitRoutes(1, vip4+"/32")
 	settle(other, "10", vip4+"/32")

@@ -12,8 +12,13 @@ import (
 	"netctl/network/link"
 )
 
+// present are the flags of an interface that is up and has a carrier: somebody
+// has the tap open, or the other end of the veth is up.
+const present = unix.IFF_UP | unix.IFF_LOWER_UP
+
 // Traffic reads what has passed every interface, by name, with its MAC address
-// and MTU and whether it is up, in one go. The rest of the Stats is left out.
+// and MTU and whether it is up and has a carrier, in one go. The rest of the
+// Stats is left out.
 func (h *Host) Traffic() (map[string]link.Stats, error) {
 	req := rtnl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.AddData(rtnl.NewIfInfomsg(unix.AF_UNSPEC))
@@ -25,7 +30,7 @@ func (h *Host) Traffic() (map[string]link.Stats, error) {
 	for _, b := range replies {
 		info := rtnl.DeserializeIfInfomsg(b)
 		attrs := attrsOf(b[unix.SizeofIfInfomsg:])
-		s := link.Stats{MAC: net.HardwareAddr(attrs[unix.IFLA_ADDRESS]).String(), Up: info.Flags&unix.IFF_UP != 0}
+		s := link.Stats{MAC: net.HardwareAddr(attrs[unix.IFLA_ADDRESS]).String(), Up: info.Flags&present == present}
 		if v := attrs[unix.IFLA_MTU]; len(v) >= 4 {
 			s.MTU = int(binary.NativeEndian.Uint32(v))
 		}
