@@ -119,6 +119,8 @@ func TestForeignNamespace(t *testing.T) {
 		t.Errorf("index %s became %s", index, now)
 	}
 	h.apply(nics())
+	// What has gone by itself meanwhile is gone.
+	h.call("Do", []link.Op{{Verb: link.DelLink, Owner: "web/b0", Dev: "b0"}}, nil)
 }
 
 func read(t *testing.T, path string) string {

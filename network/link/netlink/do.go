@@ -238,7 +238,7 @@ func (h *Host) named(name string) (*entry, error) {
 	}
 	// The kernel finds it by an alternative name too.
 	if e == nil || e.name != name {
-		return nil, errors.New("no such interface")
+		return nil, ErrNotFound
 	}
 	h.set(e.index, e)
 	return e, nil
@@ -312,7 +312,7 @@ func hostWide(key string) bool {
 func (h *Host) delLink(op link.Op) error {
 	dev, err := h.again(op.Dev)
 	if err != nil {
-		return err
+		return ignore(err, ErrNotFound) // as the links of a namespace that goes
 	}
 	if !dev.ours() {
 		return &TakenError{Name: op.Dev}
