@@ -92,12 +92,7 @@ func unset(server map[string]string) string {
 }
 
 func (d *Daemon) bgpCounters(r *http.Request, host *network.Host) (api.BGPCounters, error) {
-	c := api.BGPCounters{Peers: len(host.Named), PrefixesDesired: len(host.Exports)}
-	for _, e := range host.Exports {
-		if e.Held != "" {
-			c.PrefixesHeld++
-		}
-	}
+	c := api.BGPCounters{Peers: len(host.Named), PrefixesDesired: len(host.Exports), PrefixesHeld: len(host.Held)}
 	sessions, err := d.parts.Speaker.Sessions(r.Context())
 	for _, s := range sessions {
 		if s.State == bgp.Established {

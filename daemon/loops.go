@@ -81,8 +81,8 @@ func (d *Daemon) applyBGP(ctx context.Context, h *network.Host) error {
 	waiting := d.waiting(h)
 	if waiting != "" {
 		c.Peers, lacks = nil, "sessions have not begun: waiting for "+waiting
-	} else if i := slices.IndexFunc(h.Exports, func(e *network.Export) bool { return e.Held != "" && !e.Rests }); i >= 0 && c.ASN != 0 {
-		lacks = fmt.Sprintf("%s is held: %s", h.Exports[i].Prefix, h.Exports[i].Held)
+	} else if i := slices.IndexFunc(h.Held, func(e *network.Export) bool { return !e.Rests }); i >= 0 && c.ASN != 0 {
+		lacks = fmt.Sprintf("%s is held: %s", h.Held[i].Prefix, h.Held[i].Held)
 	}
 	err := d.parts.Speaker.Apply(ctx, c)
 	d.spoken.gave(c)
@@ -106,8 +106,8 @@ func (d *Daemon) waiting(h *network.Host) string {
 	if h.BGP.RestartTime > 0 {
 		bound = min(bound, h.BGP.RestartTime/4)
 	}
-	for _, e := range h.Exports {
-		if e.Held == "" || e.Rests || len(h.BGP.Peers) == 0 {
+	for _, e := range h.Held {
+		if e.Rests || len(h.BGP.Peers) == 0 {
 			continue
 		}
 		if left := time.Until(d.start.at.Add(bound)); left > 0 {

@@ -193,13 +193,7 @@ func (s samples) instances(all []*network.Instance, troubles []trouble) {
 }
 
 func (s samples) host(host *network.Host) {
-	held := 0
-	for _, e := range host.Exports {
-		if e.Held != "" {
-			held++
-		}
-	}
-	s.send(obsHeld, float64(held))
+	s.send(obsHeld, float64(len(host.Held)))
 	down := 0
 	for _, n := range host.Firewall.Networks {
 		if host.Down[n.Name] != "" {

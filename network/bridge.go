@@ -48,13 +48,13 @@ func derivePart(name, member string, c config.Bridge) *part {
 	for _, i := range c.External {
 		p.slots = append(p.slots, interfaceSlot(i, claimant{object, "bridge.external_interfaces", i}))
 	}
-	hearers := scope(p.peers)
+	p.hearers = scope(p.peers)
 	for _, f := range []config.Family{c.V4, c.V6} {
 		if !f.Address.IsValid() {
 			continue
 		}
 		n := number(f.Address.Addr())
-		p.exports = append(p.exports, familyExports(name, n, f, hearers)...)
+		p.exports = append(p.exports, familyExports(name, n, f, p.hearers)...)
 		address := claimant{object, "ipv" + n + ".address", f.Address.String()}
 		p.claims = append(p.claims, &claim{address, f.Address.Masked(), name, subnetClaim, false})
 		p.slots = append(p.slots, addressSlot(name, f.Address.Addr(), address))

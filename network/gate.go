@@ -2,16 +2,23 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 
 	"netctl/bgp"
 	"netctl/network/link"
 )
 
 // gate decides which exports may be announced now: those whose network, or NIC,
-// is really up on this host. An announcement is the last step of coming up, and
-// its withdrawal the first of going down.
+// is really up on this host, and routed to when they are behind a NIC. An
+// announcement is the last step of coming up, and its withdrawal the first of
+// going down.
+//
+// Everything is announced but for what is looked at because something is not as
+// it should be: it costs what is down.
 func gate(h *Host, w *whole, o *Observed) {
 	h.Down = map[string]string{}
 	rests := map[string]bool{}
@@ -25,30 +32,60 @@ func gate(h *Host, w *whole, o *Observed) {
 		}
 	}
 	h.Link.Routes = h.standing(w)
-	h.Exports = make([]*Export, len(w.exports))
-	h.BGP.Paths = make([]bgp.Path, 0, len(w.exports))
-	routed := routes(o)
-	for i, e := range w.exports {
+	routed := o.routed()
+	var held []*Export // as they are in w
+	for _, e := range w.doubtful(h.Down, o) {
 		own, why := h.held(e)
 		rest := rests[own]
 		if why == "" && e.Owners[0].Instance != "" {
 			why, rest = routed(e.Prefix)
 		}
 		if why != "" {
-			e = &Export{Path: e.Path, Owners: e.Owners, Held: why, Rests: rest}
-		} else {
-			h.BGP.Paths = append(h.BGP.Paths, e.Path)
+			held = append(held, e)
+			h.Held = append(h.Held, &Export{Path: e.Path, Owners: e.Owners, Held: why, Rests: rest})
 		}
-		h.Exports[i] = e
 	}
+	h.Exports = patch(w.exports, held, h.Held, compareExports)
+	h.BGP.Paths = patch(w.paths, paths(held), nil, comparePaths)
+}
+
+// doubtful returns the exports that may have to be held, sorted: all of them
+// when a network is down.
+func (w *whole) doubtful(down map[string]string, o *Observed) []*Export {
+	var out []*Export
+	for owner := range down {
+		p := w.ofNIC(owner)
+		if p == nil {
+			return w.exports
+		}
+		for _, e := range p.exports {
+			out = append(out, run(w.exports, e.Prefix, exportPrefix)...)
+		}
+	}
+	for _, r := range o.lacking(w.routes) {
+		out = append(out, run(w.exports, r.Prefix, exportPrefix)...)
+	}
+	slices.SortFunc(out, compareExports)
+	return slices.Compact(out)
+}
+
+// ofNIC returns the part of the instance that the owner of a link is a NIC of;
+// nil when it is a network.
+func (w *whole) ofNIC(owner string) *part {
+	name, _, is := strings.Cut(owner, "/")
+	if !is {
+		return nil
+	}
+	i, ok := slices.BinarySearchFunc(w.instances.objects, name, func(i *Instance, name string) int { return strings.Compare(i.Name, name) })
+	if !ok {
+		return nil
+	}
+	return w.instances.parts[i]
 }
 
 // held says whose link does not let an export be announced now, and why; or
 // nothing. One owner that is up is enough.
 func (h *Host) held(e *Export) (owner, why string) {
-	if len(h.Down) == 0 {
-		return "", ""
-	}
 	for _, own := range e.Owners {
 		owner, why = own.Network, h.Down[own.Network]
 		if why == "" && own.Instance != "" {
@@ -62,40 +99,47 @@ func (h *Host) held(e *Export) (owner, why string) {
 	return owner, why
 }
 
-// routes returns what says of one prefix after the other, in their order, why
-// the host has no route of ours to it, or nothing when it has one. It rests when
-// somebody else's route is in its place.
-func routes(o *Observed) func(netip.Prefix) (why string, rests bool) {
-	var own []*link.Route
-	if o != nil {
-		own = o.Own
+// lacking returns those of routes that the host does not have. Both are sorted
+// by prefix.
+func (o *Observed) lacking(routes []*link.Route) []*link.Route {
+	if o == nil {
+		return routes
 	}
-	return func(p netip.Prefix) (why string, rests bool) {
-		for len(own) > 0 && bgp.ComparePrefix(own[0].Prefix, p) < 0 {
+	var out []*link.Route
+	own := o.Own
+	for _, r := range routes {
+		for len(own) > 0 && bgp.ComparePrefix(own[0].Prefix, r.Prefix) < 0 {
 			own = own[1:]
 		}
-		if len(own) > 0 && own[0].Prefix == p && own[0].Metric == 0 {
+		if len(own) == 0 || own[0].Prefix != r.Prefix || own[0].Metric != 0 {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// routed returns what says why the host has no route of ours to a prefix, or
+// nothing when it has one. It rests when somebody else's route is in its place,
+// or the subnet of an address.
+func (o *Observed) routed() func(netip.Prefix) (why string, rests bool) {
+	subnets := sync.OnceValue(func() map[netip.Prefix]bool {
+		all := map[netip.Prefix]bool{}
+		for _, l := range o.Links {
+			for _, a := range l.Addrs {
+				all[a.Masked()] = true
+			}
+		}
+		return all
+	})
+	return func(p netip.Prefix) (why string, rests bool) {
+		if own := run(o.Own, p, routePrefix); len(own) > 0 && own[0].Metric == 0 {
 			return "", false
 		}
-		if o != nil && o.taken(p) {
+		if _, found := slices.BinarySearchFunc(o.Routes, p, bgp.ComparePrefix); found || subnets()[p] {
 			return fmt.Sprintf("the route to %s on this host is not netctl's", p), true
 		}
 		return fmt.Sprintf("the host has no route to %s yet", p), false
 	}
-}
-
-// taken reports whether somebody else's route, or the subnet of an address, is
-// in the place of a route to p.
-func (o *Observed) taken(p netip.Prefix) bool {
-	if _, found := slices.BinarySearchFunc(o.Routes, p, bgp.ComparePrefix); found {
-		return true
-	}
-	for _, l := range o.Links {
-		if slices.ContainsFunc(l.Addrs, func(a link.Addr) bool { return a.Masked() == p }) {
-			return true
-		}
-	}
-	return false
 }
 
 // notUp says why a link is not in the state that its announcements need, or
@@ -137,21 +181,22 @@ func notUp(l *link.Link, o *Observed) (why string, rests bool) {
 // standing returns the routes of w. One that leads over several NICs leads over
 // those only that are up, if some are.
 func (h *Host) standing(w *whole) []*link.Route {
-	out := w.routes
-	for i, r := range w.routes {
-		if len(r.Owners) < 2 {
+	have, want := map[netip.Prefix]*link.Route{}, map[netip.Prefix]*link.Route{}
+	for owner := range h.Down {
+		p := w.ofNIC(owner)
+		if p == nil {
 			continue
 		}
-		up := slices.DeleteFunc(slices.Clone(w.ways(r.Prefix)), func(hop *link.Route) bool {
-			return h.Down[hop.Owners[0]] != ""
-		})
-		if len(up) == 0 || len(up) == len(r.Owners) {
-			continue
+		for _, r := range p.routes {
+			all := run(w.routes, r.Prefix, routePrefix)[0]
+			if len(all.Owners) < 2 || have[r.Prefix] != nil {
+				continue
+			}
+			up := slices.DeleteFunc(slices.Clone(w.ways(r.Prefix)), func(hop *link.Route) bool { return h.Down[hop.Owners[0]] != "" })
+			if len(up) > 0 && len(up) < len(all.Owners) {
+				have[r.Prefix], want[r.Prefix] = all, over(up)
+			}
 		}
-		if &out[0] == &w.routes[0] {
-			out = slices.Clone(out)
-		}
-		out[i] = over(up)
 	}
-	return out
+	return patch(w.routes, slices.Collect(maps.Values(have)), slices.Collect(maps.Values(want)), compareRoutes)
 }

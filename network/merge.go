@@ -2,6 +2,7 @@ package network
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -77,13 +78,29 @@ func (w *whole) join(old *whole, c change) (ok bool) {
 		}
 		come = append(come, e)
 	}
-	w.exports = patch(old.exports, gone, come, func(a, b *Export) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	w.exports = patch(old.exports, gone, come, compareExports)
+	w.paths = patch(old.paths, paths(gone), paths(come), comparePaths)
 	return ok
 }
+
+// paths returns the paths of exports.
+func paths(exports []*Export) []bgp.Path {
+	out := make([]bgp.Path, len(exports))
+	for i, e := range exports {
+		out[i] = e.Path
+	}
+	return out
+}
+
+func compareExports(a, b *Export) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
+
+func comparePaths(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
 
 func exportPrefix(e *Export) netip.Prefix { return e.Prefix }
 
 func routePrefix(r *link.Route) netip.Prefix { return r.Prefix }
+
+func compareRoutes(a, b *link.Route) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
 
 // run returns what a list, sorted by prefix, has of one.
 func run[T any](list []T, p netip.Prefix, prefix func(T) netip.Prefix) []T {
@@ -98,15 +115,23 @@ func run[T any](list []T, p netip.Prefix, prefix func(T) netip.Prefix) []T {
 // spread makes the routes of prefixes that one or more NICs have.
 func (w *whole) spread(old *whole, c change) {
 	var gone, come []*link.Route
+	w.spreads = old.spreads
+	count := func(r *link.Route, n int) {
+		if len(r.Hops) > 1 {
+			w.spreads[family(r.Prefix)] += n
+		}
+	}
 	for p := range prefixesOf(c, func(p *part) []*link.Route { return p.routes }, routePrefix) {
 		if was := run(old.routes, p, routePrefix); len(was) > 0 {
 			gone = append(gone, was[0])
+			count(was[0], -1)
 		}
 		if of := w.ways(p); len(of) > 0 {
 			come = append(come, over(of))
+			count(come[len(come)-1], +1)
 		}
 	}
-	w.routes = patch(old.routes, gone, come, func(a, b *link.Route) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	w.routes = patch(old.routes, gone, come, compareRoutes)
 }
 
 // ways returns the routes to one prefix, one for each NIC that has it. What a
@@ -141,33 +166,46 @@ func over(routes []*link.Route) *link.Route {
 
 // serve gives the services the clients that they know.
 func (w *whole) serve(old *whole, c change) {
-	touched := map[string]*dhcp.Service{} // by network; nil for one without, or whose own has not changed
+	touched := map[string]bool{} // by network; true for one that has changed itself
+	for _, h := range differing(gather(c.gone, hostsOf), gather(c.come, hostsOf)) {
+		touched[h.network] = false
+	}
 	for _, p := range slices.Concat(c.gone, c.come) {
 		if p.network != nil {
-			touched[p.network.Name] = nil
+			touched[p.network.Name] = true
 		}
-		for _, h := range p.hosts {
-			touched[h.network] = nil
-		}
-	}
-	if len(touched) == 0 {
-		w.services = old.services
-		return
 	}
 	byName := func(s *dhcp.Service, name string) int { return strings.Compare(s.Network, name) }
 	var gone, come []*dhcp.Service
-	for name := range touched {
+	for name, itself := range touched {
 		var was *dhcp.Service
 		if i, ok := slices.BinarySearchFunc(old.services, name, byName); ok {
 			was = old.services[i]
 			gone = append(gone, was)
 		}
 		if is := w.service(name); is != nil {
-			shareOne(&is, was)
+			if itself {
+				shareOne(&is, was)
+			}
 			come = append(come, is)
 		}
 	}
 	w.services = patch(old.services, gone, come, func(a, b *dhcp.Service) int { return strings.Compare(a.Network, b.Network) })
+}
+
+func hostsOf(p *part) []host { return p.hosts }
+
+// differing returns the hosts that are in one of two lists and not in the other.
+func differing(gone, come []host) []host {
+	n := map[host]int{}
+	for _, h := range gone {
+		n[h]--
+	}
+	for _, h := range come {
+		n[h]++
+	}
+	maps.DeleteFunc(n, func(_ host, n int) bool { return n == 0 })
+	return slices.Collect(maps.Keys(n))
 }
 
 // service returns the service of a network with the clients that it knows, or

@@ -129,6 +129,7 @@ type Host struct {
 	DHCP     []*dhcp.Service // sorted by Network
 	BGP      bgp.Config      // what is announced now
 	Exports  []*Export       // everything that should be announced, held or not, sorted by prefix
+	Held     []*Export       // those of Exports that are held
 	Named    []Named         // the peers, sorted by address
 
 	// Down says of each network that is not up on this host, by its name, and
@@ -220,15 +221,10 @@ func Validate(s *Snapshot, member string) error {
 
 // sysctls returns what the whole host needs to route for the networks, sorted.
 func (w *whole) sysctls() []link.Sysctl {
-	var routes, spreads [2]bool // of IPv4 and IPv6
+	var routes [2]bool // IPv4 and IPv6
 	for _, p := range w.networks.parts {
 		routes[0] = routes[0] || p.network.V4.Subnet.IsValid() && p.network.V4.Routing
 		routes[1] = routes[1] || p.network.V6.Subnet.IsValid() && p.network.V6.Routing
-	}
-	for _, r := range w.routes {
-		if len(r.Hops) > 1 {
-			spreads[r.Prefix.Addr().BitLen()/128] = true
-		}
 	}
 	var out []link.Sysctl
 	// Flows are told apart by their ports too (L4 hash).
@@ -236,10 +232,10 @@ func (w *whole) sysctls() []link.Sysctl {
 		needed bool
 		link.Sysctl
 	}{
-		{spreads[0], link.Sysctl{Key: "net/ipv4/fib_multipath_hash_policy", Value: "1"}},
+		{w.spreads[0] > 0, link.Sysctl{Key: "net/ipv4/fib_multipath_hash_policy", Value: "1"}},
 		{routes[0], link.Sysctl{Key: "net/ipv4/ip_forward", Value: "1"}},
 		{routes[1], link.Sysctl{Key: "net/ipv6/conf/all/forwarding", Value: "1"}},
-		{spreads[1], link.Sysctl{Key: "net/ipv6/fib_multipath_hash_policy", Value: "1"}},
+		{w.spreads[1] > 0, link.Sysctl{Key: "net/ipv6/fib_multipath_hash_policy", Value: "1"}},
 	} {
 		if s.needed {
 			out = append(out, s.Sysctl)

@@ -134,7 +134,7 @@ func (d *nicDeriver) running(n *NIC, on *Network, c config.Bridge) {
 		V4: nicFilter(n.V4, c.V4), V6: nicFilter(n.V6, c.V6), Priority: n.Priority,
 		Hairpin: d.forwards,
 	})
-	hearers := scope(on.part(d.member, nil).peers)
+	hearers := on.part(d.member, nil).hearers
 	for _, f := range []struct {
 		n   string
 		nic config.NICFamily
@@ -208,7 +208,7 @@ func deriveForward(f *Forward, member string, networks func(string) *Network) *p
 	p.claims = []*claim{{claimant{object, "listen_address", f.Listen.String()}, single(f.Listen), f.Network, listenClaim, false}}
 	if f.Target.IsValid() || len(f.Ports) > 0 {
 		p.exports = []*Export{{
-			Path:   bgp.Path{Prefix: single(f.Listen), NextHop: family.NextHop, Peers: scope(on.part(member, nil).peers)},
+			Path:   bgp.Path{Prefix: single(f.Listen), NextHop: family.NextHop, Peers: on.part(member, nil).hearers},
 			Owners: []Owner{{Network: f.Network, Key: "listen_address", Forward: f.Listen.String()}},
 		}}
 	}

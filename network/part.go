@@ -3,6 +3,7 @@ package network
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"netctl/bgp"
 	"netctl/network/dhcp"
@@ -24,6 +25,7 @@ type part struct {
 	network *firewall.Network // of a network
 	service *dhcp.Service     // of a network that serves DHCP or DNS
 	peers   []namedPeer       // of a network
+	hearers bgp.PeerSet       // of what a network and those on it export: its peers
 
 	nics    []*firewall.NIC   // of an instance
 	hosts   []host            // of an instance
@@ -53,13 +55,12 @@ func (p *part) share(like *part) *part {
 	return p
 }
 
+// shareAll takes what is equal from another list, as far as it is in the same
+// order there.
 func shareAll[T any](to, from []*T) {
 	for i := range to {
-		for _, f := range from {
-			if reflect.DeepEqual(to[i], f) {
-				to[i] = f
-				break
-			}
+		if at := slices.IndexFunc(from, func(f *T) bool { return reflect.DeepEqual(to[i], f) }); at >= 0 {
+			to[i], from = from[at], from[at+1:]
 		}
 	}
 }
@@ -78,7 +79,10 @@ func number(a netip.Addr) string {
 	return "6"
 }
 
-// host returns the prefix of an address alone.
+// family is 0 for IPv4 and 1 for IPv6.
+func family(p netip.Prefix) int { return p.Addr().BitLen() / 128 }
+
+// single returns the prefix of an address alone.
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // scope returns the peers that hear what a network exports.

@@ -28,6 +28,7 @@ type whole struct {
 	spaces   []*link.Namespace
 	hops     []*link.Route // as each NIC has them: by prefix, then by owner
 	routes   []*link.Route // one for each prefix
+	spreads  [2]int        // how many of routes have several hops, of IPv4 and IPv6
 	nics     []*firewall.NIC
 	listens  []*firewall.Forward
 	hosts    []host // by network and MAC
@@ -36,6 +37,7 @@ type whole struct {
 	slots    []slot        // by what is claimed
 	single   []*Export     // as each object has them: by prefix, then by owner
 	exports  []*Export     // one for each prefix
+	paths    []bgp.Path    // of exports
 	peers    []*sharedPeer // by address
 }
 
@@ -56,20 +58,19 @@ func (k kind[T]) next(objects []T, c *change, compare func(a, b T) int, moved fu
 	n := kind[T]{objects, make([]*part, len(objects))}
 	i := 0
 	for j, is := range objects {
-		for ; i < len(k.objects) && compare(k.objects[i], is) < 0; i++ {
+		for ; i < len(k.objects) && k.objects[i] != is && compare(k.objects[i], is) < 0; i++ {
 			c.gone = append(c.gone, k.parts[i])
 		}
-		if i == len(k.objects) || compare(k.objects[i], is) > 0 {
+		switch {
+		case i == len(k.objects) || k.objects[i] != is && compare(k.objects[i], is) > 0:
 			n.parts[j] = derive(is, nil)
 			c.come = append(c.come, n.parts[j])
 			continue
-		}
-		was := k.parts[i]
-		if k.objects[i] == is && !moved(is) {
-			n.parts[j] = was
-		} else {
-			n.parts[j] = derive(is, was)
-			c.gone, c.come = append(c.gone, was), append(c.come, n.parts[j])
+		case k.objects[i] == is && !moved(is):
+			n.parts[j] = k.parts[i]
+		default:
+			n.parts[j] = derive(is, k.parts[i])
+			c.gone, c.come = append(c.gone, k.parts[i]), append(c.come, n.parts[j])
 		}
 		i++
 	}
@@ -109,7 +110,7 @@ func (w *whole) next(o Objects, member string) (*whole, error) {
 		func(a, b *Forward) int {
 			return cmp.Or(strings.Compare(a.Network, b.Network), a.Listen.Compare(b.Listen))
 		},
-		func(is *Forward) bool { return changed[is.Network] },
+		func(is *Forward) bool { return len(changed) > 0 && changed[is.Network] },
 		func(is *Forward, was *part) *part { return deriveForward(is, member, byName).share(was) })
 	missing := n.useACLs(o.ACLs, w, len(changed) > 0)
 	if !n.follow(w, c) || missing != nil {
@@ -187,7 +188,7 @@ func (w *whole) follow(old *whole, c change) (ok bool) {
 		return strings.Compare(a.Owner, b.Owner)
 	})
 	w.listens = patchAll(old.listens, c, (*part).listen, func(a, b *firewall.Forward) int { return a.Listen.Compare(b.Listen) })
-	w.hosts = patchAll(old.hosts, c, func(p *part) []host { return p.hosts }, compareHost)
+	w.hosts = patchAll(old.hosts, c, hostsOf, compareHost)
 	w.claims = patchAll(old.claims, c, func(p *part) []*claim { return p.claims }, compareClaim)
 	w.slots = patchAll(old.slots, c, func(p *part) []slot { return p.slots }, compareSlot)
 	w.single = patchAll(old.single, c, func(p *part) []*Export { return p.exports }, compareExport)

@@ -102,6 +102,7 @@ func checkGates(t *rapid.T, h *network.Host, seen *network.Observed, said *tally
 		return h.Down[o.Network] == "" && (o.Instance == "" || h.Down[link.NICOwner(o.Instance, o.Device)] == "")
 	}
 	var paths []bgp.Path
+	var held []*network.Export
 	for _, e := range h.Exports {
 		routed := seen != nil && slices.ContainsFunc(seen.Own, func(r *link.Route) bool { return r.Prefix == e.Prefix })
 		if is := slices.ContainsFunc(e.Owners, up) && (routed || e.Owners[0].Instance == ""); is != (e.Held == "") {
@@ -109,10 +110,14 @@ func checkGates(t *rapid.T, h *network.Host, seen *network.Observed, said *tally
 		}
 		if e.Held != "" {
 			said.held++
+			held = append(held, e)
 			continue
 		}
 		said.announced++
 		paths = append(paths, e.Path)
+	}
+	if !slices.Equal(held, h.Held) {
+		t.Fatalf("held %v of exports %v", h.Held, h.Exports)
 	}
 	if !slices.Equal(paths, h.BGP.Paths) {
 		t.Fatalf("paths %v of exports %v", h.BGP.Paths, h.Exports)
