@@ -154,7 +154,7 @@ func (d *differ) link(h, w *Link) {
 		o := op(AddLink)
 		o.Kind, o.MAC, o.MTU, o.Tun, o.Peer = w.Kind, w.MAC, w.MTU, w.Tap, w.Peer
 		d.add = append(d.add, o)
-		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true, Tap: w.Tap}
+		h = &Link{Name: w.Name, Kind: w.Kind, MAC: w.MAC, MTU: w.MTU, Down: true, Tap: w.Tap, Credulous: w.Kind == Bridge}
 		if w.Peer != nil {
 			h.Peer = &Peer{Netns: w.Peer.Netns, Name: w.Peer.Name, Stale: true}
 		}
@@ -171,6 +171,9 @@ func (d *differ) link(h, w *Link) {
 		o := op(SetMTU)
 		o.MTU = w.MTU
 		d.add = append(d.add, o)
+	}
+	if h.Credulous {
+		d.add = append(d.add, op(SetWary))
 	}
 	for _, s := range w.Sysctls {
 		if d.current(h, s.Key) != s.Value {

@@ -87,6 +87,7 @@ func TestDiff(t *testing.T) {
 			ops: `
 ip link add br0 address 02:00:00:00:00:01 mtu 1500 group 1852142691 type bridge
 ip link set br0 alias netctl:net0
+ip link set br0 type bridge no_linklocal_learn 1
 sysctl -w net/ipv6/conf/br0/accept_ra=0
 ip link set br0 up
 ip link property add dev eth1 altname netctl.port.eth1
@@ -201,6 +202,7 @@ ip link del br0`,
 			ops: `
 ip link add b0 group 1852142691 type bridge
 ip link set b0 alias netctl:b
+ip link set b0 type bridge no_linklocal_learn 1
 ip link set b0 up
 ip link del a0`,
 		},
@@ -212,6 +214,7 @@ ip link del a0`,
 ip link del br0
 ip link add br0 address 02:00:00:00:00:01 mtu 1500 group 1852142691 type bridge
 ip link set br0 alias netctl:net0
+ip link set br0 type bridge no_linklocal_learn 1
 ip link set br0 up
 ip link del a0`,
 		},

@@ -142,7 +142,7 @@ func (k *kernel) addLink(o Op) error {
 	if k.links[o.Dev] != nil {
 		return fmt.Errorf("%s: exists", o)
 	}
-	l := &Link{Name: o.Dev, Kind: o.Kind, MAC: o.MAC, MTU: o.MTU, Tap: copied(o.Tun), Down: true}
+	l := &Link{Name: o.Dev, Kind: o.Kind, MAC: o.MAC, MTU: o.MTU, Tap: copied(o.Tun), Down: true, Credulous: o.Kind == Bridge}
 	if o.Peer != nil {
 		if k.spaces[o.Peer.Netns.Name] == nil {
 			return fmt.Errorf("%s: no such namespace", o)
@@ -205,6 +205,8 @@ func (k *kernel) change(l *Link, o Op) error {
 		l.MAC = o.MAC
 	case SetMTU:
 		l.MTU = o.MTU
+	case SetWary:
+		l.Credulous = false
 	case SetUp:
 		l.Down = false
 	case SetMaster:

@@ -70,6 +70,11 @@ type Link struct {
 	Addrs   []netip.Prefix // sorted by address and length, without duplicates
 	Sysctls []Sysctl       // settings below net/ipvN/conf/NAME; sorted by Key
 
+	// Credulous is a Bridge that learns addresses from frames to link-local
+	// groups, such as those of LLDP (IEEE 802.1Q-2018 section 8.6.3), which
+	// pass no filter. It is never wanted.
+	Credulous bool
+
 	Port   *Port   // what it is as a port of a bridge of ours; nil when it is none
 	Peer   *Peer   // the other end of a Veth
 	Tap    *Tun    // what is particular to a Tap

@@ -17,6 +17,7 @@ const (
 	SetAlias                      // mark Dev as belonging to Owner
 	SetMAC                        // give Dev the address MAC
 	SetMTU                        // give Dev the maximum transmission unit MTU
+	SetWary                       // let the bridge Dev learn nothing from frames to link-local groups
 	SetSysctl                     // set Sysctl; Dev is empty when it is one of the host
 	SetMaster                     // make Dev, which is ours, a port of the bridge Port
 	SetPort                       // set Isolated and Hairpin of the bridge port Dev
@@ -72,7 +73,7 @@ func (o Op) TakesDown() bool {
 	switch o.Verb {
 	case DelRoute, DelAddr, ReleasePort, DelMaster, DelIdle, DelLink, DelNamespace:
 		return true
-	case AddNamespace, MarkNamespace, AddLink, SetAlias, SetMAC, SetMTU, SetSysctl, SetMaster, SetPort, SetRate, AddRedirect, SetUp,
+	case AddNamespace, MarkNamespace, AddLink, SetAlias, SetMAC, SetMTU, SetWary, SetSysctl, SetMaster, SetPort, SetRate, AddRedirect, SetUp,
 		SetPeer, MarkPort, SetPortUp, AddPort, AddAddr, AddRoute, SetRoute, DelRate, DelRedirect, UnmarkPort:
 	}
 	return false
@@ -93,6 +94,8 @@ func (o Op) String() string {
 		return set + " address " + o.MAC
 	case SetMTU:
 		return fmt.Sprintf("%s mtu %d", set, o.MTU)
+	case SetWary:
+		return set + " type bridge no_linklocal_learn 1"
 	case SetSysctl:
 		return fmt.Sprintf("sysctl -w %s=%s", o.Sysctl.Key, o.Sysctl.Value)
 	case SetUp:

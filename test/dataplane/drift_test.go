@@ -34,6 +34,7 @@ func TestDrift(t *testing.T) {
 		{"link", "ip link set br0 address 02:00:00:00:00:99"},
 		{"link", "ip link set br0 alias ''"},
 		{"link", "ip link set br0 alias netctl:other"},
+		{"link", "ip link set br0 type bridge no_linklocal_learn 0"},
 		{"link", "ip addr del 10.77.0.1/24 dev br0"},
 		{"link", "ip addr del fd77::1/64 dev br0"},
 		{"link", "ip addr add 10.66.0.1/24 dev br0"},

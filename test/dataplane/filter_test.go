@@ -243,11 +243,14 @@ func TestFilteredNIC(t *testing.T) {
 	if _, err := c.lookFrom("10.77.0.66:0", "10.77.0.12:7777"); err == nil || !strings.Contains(err.Error(), "timeout") {
 		t.Errorf("with another address: %v", err)
 	}
-	// Frames to the bridge itself are looked at too.
+	// Frames to the bridge itself are looked at too, or nothing is learned from
+	// them.
 	other.call("Listen", "eth0", nil)
 	last := ether(everybody, mac(nicMAC), etherIPv4, ip(addr("10.77.0.11"), addr("10.77.0.255"), 17, udp(9, 9, "the last of the frames")))
 	c.call("Send", map[string]any{"Dev": "eth0", "Frames": [][]byte{
 		ether(mac("01:80:c2:00:00:03"), mac(otherMAC), 0x888e, []byte("hello")),
+		ether(mac("01:80:c2:00:00:0e"), mac(otherMAC), 0x88cc, []byte("hello")),
+		ether(mac("01:80:c2:00:00:00"), mac(otherMAC), 0x88cc, []byte("hello")),
 		ether(everybody, mac("02:00:5e:00:00:67"), etherARP, arp(1, mac("02:00:5e:00:00:67"), addr("10.77.0.1"), mac(nicMAC), addr("10.77.0.1"))),
 		last,
 	}}, nil)
@@ -259,7 +262,7 @@ func TestFilteredNIC(t *testing.T) {
 	}
 	// Without the filters it has.
 	s.host.apply(world(b))
-	c.call("Send", map[string]any{"Dev": "eth0", "Frames": [][]byte{ether(mac("01:80:c2:00:00:03"), mac(otherMAC), 0x888e, []byte("hello"))}}, nil)
+	c.call("Send", map[string]any{"Dev": "eth0", "Frames": [][]byte{ether(everybody, mac(otherMAC), 0x888e, []byte("hello"))}}, nil)
 	s.Eventually(5*time.Second, "that the bridge learns", func() error {
 		if fdb := s.host.Run("bridge", "fdb", "show", "br", "br0"); !strings.Contains(fdb, otherMAC) {
 			return errors.New(fdb)

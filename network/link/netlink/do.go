@@ -159,8 +159,9 @@ var changes = map[link.Verb]func(*Host, link.Op, *entry) error{
 		}
 		return h.ops.LinkSetHardwareAddr(generic(e), mac)
 	},
-	link.SetMTU: func(h *Host, op link.Op, e *entry) error { return h.ops.LinkSetMTU(generic(e), op.MTU) },
-	link.SetUp:  func(h *Host, _ link.Op, e *entry) error { return h.ops.LinkSetUp(generic(e)) },
+	link.SetMTU:  func(h *Host, op link.Op, e *entry) error { return h.ops.LinkSetMTU(generic(e), op.MTU) },
+	link.SetWary: (*Host).setWary,
+	link.SetUp:   func(h *Host, _ link.Op, e *entry) error { return h.ops.LinkSetUp(generic(e)) },
 	link.AddAddr: func(h *Host, op link.Op, e *entry) error {
 		return ignore(h.ops.AddrAdd(generic(e), address(op.Prefix)), unix.EEXIST)
 	},

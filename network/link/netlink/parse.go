@@ -32,6 +32,7 @@ const (
 	infoData, infoSlaveKind, infoSlaveData = 2, 4, 5    // IFLA_INFO_*
 	portState, portHairpin, portIsolated   = 1, 4, 33   // IFLA_BRPORT_*
 	tunOwner, tunGroup, tunType, tunMulti  = 1, 2, 3, 7 // IFLA_TUN_*
+	bridgeOptions, noLocalLearn            = 46, 1 << 0 // IFLA_BR_MULTI_BOOLOPT, BR_BOOLOPT_NO_LL_LEARN
 	veth, tap                              = 1, 2
 	forwarding                             = 3 // BR_STATE_FORWARDING
 )
@@ -108,8 +109,22 @@ func (e *entry) parseInfo(b []byte) {
 	if e.bridged {
 		e.parsePort(port)
 	}
-	if e.kind == link.Tap {
+	switch e.kind {
+	case link.Tap:
 		e.parseTun(data)
+	case link.Bridge:
+		e.parseBridge(data)
+	case link.Veth, link.IFB:
+	}
+}
+
+// parseBridge takes in what is particular to a bridge. A kernel before Linux
+// 5.0 does not say whether it is credulous.
+func (e *entry) parseBridge(b []byte) {
+	for kind, v := range attrs(b) {
+		if kind == bridgeOptions && len(v) == 8 { // struct br_boolopt_multi: values, and which are meant
+			e.credulous = number(v)&noLocalLearn == 0
+		}
 	}
 }
 

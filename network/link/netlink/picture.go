@@ -29,6 +29,7 @@ type entry struct {
 
 	bridged, blocked, isolated, hairpin bool // as a port of a bridge
 
+	credulous bool     // of a bridge, see link.Link
 	tun       link.Tun // of a tap
 	peerIndex int      // of the other end of a veth
 	nsid      int      // of the namespace where that is, -1 for this one
@@ -62,7 +63,7 @@ func (e *entry) equal(o *entry) bool {
 		e.alias == o.alias && e.group == o.group && e.kind == o.kind && e.up == o.up &&
 		e.carrier == o.carrier && e.conf == o.conf && e.mac == o.mac && e.mtu == o.mtu && slices.Equal(e.marks, o.marks) &&
 		slices.Equal(e.addrs, o.addrs) && e.qdisc == o.qdisc && e.port() == o.port() && e.tun == o.tun &&
-		e.peerIndex == o.peerIndex && e.nsid == o.nsid && e.peer == o.peer
+		e.credulous == o.credulous && e.peerIndex == o.peerIndex && e.nsid == o.nsid && e.peer == o.peer
 }
 
 // port is how e is a port of a bridge.
@@ -297,7 +298,7 @@ func (h *Host) link(e *entry, w *link.Link, ports []string) (*link.Link, error) 
 func (h *Host) bare(e *entry, ports []string) *link.Link {
 	l := &link.Link{
 		Name: e.name, Kind: e.kind, Owner: strings.TrimPrefix(e.alias, link.AliasPrefix),
-		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports,
+		Down: !e.up, MAC: e.mac, MTU: e.mtu, Ports: ports, Credulous: e.credulous,
 	}
 	for _, a := range e.addrs {
 		if a.global {

@@ -1,6 +1,7 @@
 package netlink
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -99,6 +100,22 @@ func (*Host) setPort(op link.Op, e *entry) error {
 	info := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
 	info.AddRtAttr(portIsolated, flag(op.Isolated))
 	info.AddRtAttr(portHairpin, flag(op.Hairpin))
+	req.AddData(info)
+	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+	return err
+}
+
+// setWary keeps a bridge from learning what no filter has seen. A kernel that
+// does not know the option passes over it.
+func (*Host) setWary(_ link.Op, e *entry) error {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(e.index)
+	req.AddData(msg)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated(string(link.Bridge)))
+	options := binary.NativeEndian.AppendUint32(nil, noLocalLearn)
+	info.AddRtAttr(infoData, nil).AddRtAttr(bridgeOptions, binary.NativeEndian.AppendUint32(options, noLocalLearn))
 	req.AddData(info)
 	_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 	return err
