@@ -204,13 +204,7 @@ func (a *app) instanceDelete() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c := a.client()
 			return a.each(args, "deleted", func(name string) error {
-				if force {
-					ran, err := a.stopFirst(cmd.Context(), c, name)
-					if err != nil || ran && a.dryRun {
-						return err // a rehearsed stop leaves it running
-					}
-				}
-				task, err := c.DeleteInstance(cmd.Context(), name, "")
+				task, err := c.DeleteInstance(cmd.Context(), name, "", force)
 				if err != nil {
 					return err
 				}
@@ -221,19 +215,6 @@ func (a *app) instanceDelete() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "stop the instance when it runs")
 	return a.addWait(cmd)
-}
-
-// stopFirst stops an instance that runs, and waits until it has stopped.
-func (a *app) stopFirst(ctx context.Context, c *client.Client, name string) (ran bool, err error) {
-	i, _, err := c.Instance(ctx, name)
-	if err != nil || i.StatusCode == api.StatusStopped {
-		return false, err
-	}
-	task, err := c.SetInstanceState(ctx, name, api.InstanceStatePut{Action: "stop"})
-	if err != nil {
-		return true, err
-	}
-	return true, task.Wait(ctx)
 }
 
 // each does something to some instances, and stops at the first that fails.

@@ -31,7 +31,8 @@ func (a *app) instanceRestart() *cobra.Command {
 
 The NICs are made anew, and so is a network namespace that netctl has made: what
 runs in the old one has no NIC any more. One that somebody else has made is used
-again, unless another is named.`, `  netctl instance restart web
+again, unless another is named. A dry run shows what the stop takes away; the
+start puts the same back.`, `  netctl instance restart web
   netctl instance restart app --pid $(podman inspect --format '{{.State.Pid}}' app)`)
 }
 

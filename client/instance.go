@@ -65,9 +65,13 @@ func (c *Client) RenameInstance(ctx context.Context, name, to string) (*Task, er
 	return c.begin(ctx, call{method: http.MethodPost, path: instancePath(name), body: api.InstancePost{Name: to}})
 }
 
-// DeleteInstance deletes an instance, which must not run.
-func (c *Client) DeleteInstance(ctx context.Context, name, etag string) (*Task, error) {
-	return c.begin(ctx, call{method: http.MethodDelete, path: instancePath(name), etag: etag})
+// DeleteInstance deletes an instance, which must not run unless force is set.
+func (c *Client) DeleteInstance(ctx context.Context, name, etag string, force bool) (*Task, error) {
+	r := call{method: http.MethodDelete, path: instancePath(name), etag: etag}
+	if force {
+		r.query = url.Values{"force": {"1"}}
+	}
+	return c.begin(ctx, r)
 }
 
 // A Task is something that the daemon goes on with after it has answered.

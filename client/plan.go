@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"maps"
 	"net/url"
 
 	"netctl/api"
@@ -22,7 +23,9 @@ func (c *Client) DryRun(show func(api.Plan) error) *Client {
 
 // rehearsal sends a write as a dry run.
 func (c *Client) rehearsal(ctx context.Context, r call) (int64, error) {
-	r.query = url.Values{dryRun: {"1"}}
+	query := url.Values{dryRun: {"1"}}
+	maps.Copy(query, r.query)
+	r.query = query
 	var p api.Plan
 	if _, err := c.do(ctx, r, &p); err != nil {
 		return 0, err

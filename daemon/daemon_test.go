@@ -317,6 +317,9 @@ func TestLimitsAndEnvelope(t *testing.T) {
 		{"GET", "/1.0/status?revision=99", "", 400, "revision"},
 		{"GET", "/1.0/events?type=gossip", "", 400, "gossip"},
 		{"PUT", "/1.0?project=other", `{}`, 404, "project"},
+		{"PUT", "/1.0", "", 400, "request body: empty"},
+		{"PUT", "/1.0/networks/br0", " ", 400, "request body: empty"},
+		{"PUT", "/1.0/networks/br0", "null", 400, "request body: empty"},
 	} {
 		req, err := http.NewRequestWithContext(t.Context(), tt.method, "http://netctl"+tt.path, bytes.NewBufferString(tt.body))
 		if err != nil {

@@ -199,22 +199,33 @@ func ifMatch(r *http.Request, current any) error {
 
 // body decodes the JSON body of a request into v. Fields that v does not have
 // are ignored, since clients send back what they have read; anything that is
-// not one JSON value is an error. An empty body leaves v as it is.
+// not one JSON value is an error. An empty body, or null, leaves v as it is; where it would
+// replace an object by nothing it is an error.
 func body(r *http.Request, v any) error {
+	empty, err := anyBody(r, v)
+	if err == nil && empty && r.Method == http.MethodPut {
+		return api.Errorf(api.Invalid, "request body: empty")
+	}
+	return err
+}
+
+// anyBody is body for requests that need none. It reports whether there was
+// none.
+func anyBody(r *http.Request, v any) (empty bool, err error) {
 	b, err := io.ReadAll(r.Body)
 	switch tooLarge := (*http.MaxBytesError)(nil); {
 	case errors.As(err, &tooLarge):
-		return err
+		return false, err
 	case err != nil: // the client has hung up, or takes too long
-		return api.Errorf(api.Invalid, "request body: %w", err)
+		return false, api.Errorf(api.Invalid, "request body: %w", err)
 	}
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
+	if s := string(bytes.TrimSpace(b)); s == "" || s == "null" {
+		return true, nil
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return api.Errorf(api.Invalid, "request body: %w", err)
+		return false, api.Errorf(api.Invalid, "request body: %w", err)
 	}
-	return nil
+	return false, nil
 }
 
 // pathVar returns a variable of the path, decoded.

@@ -123,7 +123,7 @@ func (d *Daemon) choose(v *storedInstance) {
 	var taken *takenNames
 	for _, device := range slices.Sorted(maps.Keys(v.Devices)) {
 		for _, what := range []string{hwaddr, hostName} {
-			if v.Devices[device][what] != "" {
+			if v.Devices[device][what] != "" || config.ValidateDeviceName(device) != nil {
 				continue
 			}
 			key := "volatile." + device + "." + what

@@ -84,7 +84,8 @@ func TestInstanceLife(t *testing.T) {
 	if i := b.instance("www"); i.Status != "Stopped" || i.Config["volatile.eth0.hwaddr"] != mac || i.Config["volatile.eth0.host_name"] != host {
 		t.Errorf("renamed %+v", i)
 	}
-	b.done(b.DeleteInstance(t.Context(), "www", ""))
+	b.done(b.action("www", "start"))
+	b.done(b.DeleteInstance(t.Context(), "www", "", true))
 	if all, err := b.Instances(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("left %+v, %v", all, err)
 	}
@@ -171,7 +172,7 @@ func TestInstanceRefusals(t *testing.T) {
 		{"device key", device("network", "br0", "ipv4.adress", "x"), api.Invalid, `device "eth0": unknown key "ipv4.adress", did you mean "ipv4.address"`},
 		{"all at once", device("ipv4.adress", "x", "mtu", "1"), api.Invalid, "device \"eth0\": unknown key \"ipv4.adress\", did you mean \"ipv4.address\"?\ndevice \"eth0\": invalid value \"1\" for key \"mtu\": not a number from 68 to 65535"},
 		{"device type", device("network", "br0", "type", "disk"), api.Invalid, `"type"`},
-		{"device name", create(api.InstancesPost{Name: "new", Devices: nics(map[string]string{"a.b": "br0"})}), api.Invalid, `device name "a.b"`},
+		{"device name", create(api.InstancesPost{Name: "new", Devices: nics(map[string]string{"a.b": "br0"})}), api.Invalid, `instance "new": invalid device name "a.b"`},
 		{"network missing", device("network", "br9"), api.Invalid, `device "eth0": invalid value "br9" for key "network": there is no such network`},
 		{"no network", device("name", "eth0"), api.Invalid, `device "eth0": key "network": missing`},
 		{"vlan", device("network", "br0", "vlan", "7"), api.Invalid, `device "eth0": invalid value "7" for key "vlan"`},
@@ -189,7 +190,7 @@ func TestInstanceRefusals(t *testing.T) {
 		{"relative", state("idle", api.InstanceStatePut{Action: "start", Netns: "a/b"}), api.Invalid, "absolute path"},
 		{"process", state("idle", api.InstanceStatePut{Action: "start", PID: 1 << 30}), api.Invalid, "pid=1073741824"},
 		{"both", state("idle", api.InstanceStatePut{Action: "start", PID: 1, Netns: "x"}), api.Invalid, "one of the two"},
-		{"delete running", func() error { _, err := b.DeleteInstance(t.Context(), "web", ""); return err }, api.Invalid, "is running"},
+		{"delete running", func() error { _, err := b.DeleteInstance(t.Context(), "web", "", false); return err }, api.Invalid, "is running"},
 		{"rename running", func() error { _, err := b.RenameInstance(t.Context(), "web", "www"); return err }, api.Invalid, "renaming of running instance not allowed"},
 		{"rename onto", func() error { _, err := b.RenameInstance(t.Context(), "idle", "web"); return err }, api.Conflict, "already exists"},
 		{"network in use", func() error { _, err := b.DeleteNetwork(t.Context(), "br0", ""); return err }, api.Invalid, "the network is currently in use"},

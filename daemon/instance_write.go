@@ -241,12 +241,14 @@ func (d *Daemon) postInstance(r *http.Request) (reply, error) {
 	return d.runErrand(r, e)
 }
 
-// deleteInstance is DELETE /1.0/instances/{name}.
+// deleteInstance is DELETE /1.0/instances/{name}. One that runs is taken down as
+// by a stop: its routes are withdrawn first.
 func (d *Daemon) deleteInstance(r *http.Request) (reply, error) {
 	name, err := pathVar(r, "name")
 	if err != nil {
 		return reply{}, err
 	}
+	force := r.URL.Query().Get("force") == "1"
 	return d.runErrand(r, errand{doing: "Deleting instance", did: "instance-deleted", name: name, write: func(tx *db.Tx) error {
 		_, v, err := loadInstance(tx, name)
 		if err != nil {
@@ -255,7 +257,7 @@ func (d *Daemon) deleteInstance(r *http.Request) (reply, error) {
 		if err := ifMatch(r, v.tag(name)); err != nil {
 			return err
 		}
-		if v.Running {
+		if v.Running && !force {
 			return api.Errorf(api.Invalid, "instance %q is running: stop it first", name)
 		}
 		tx.Delete(instanceKey(name))

@@ -39,6 +39,7 @@ func (r *route) takes(parameter string) bool {
 var parameters = map[string]string{
 	"dry-run":       "With `1`, a write changes nothing and answers with the `Plan` of what it would lead to.",
 	"instance-type": "Selects instances of a type: `container` or `virtual-machine`.",
+	"force":         "With `1`, an instance is deleted though it runs, which stops it first.",
 	"filter":        "Selects objects, as in `name eq br0 and config.ipv4.nat ne true`.",
 	"prefix":        "A prefix or an address.",
 	"project":       "The project, which is always `default`.",
@@ -86,7 +87,7 @@ func (d *Daemon) routes() []route {
 		{method: put, path: "/1.0/instances/{name}", handle: d.putInstanceConfig, query: writeScope, in: api.InstancePut{}, begins: true, doc: "Replaces the configuration and the devices (`InstancePut`), of a running instance too. What the daemon chose (`volatile.`) stays."},
 		{method: patch, path: "/1.0/instances/{name}", handle: d.patchInstanceConfig, query: writeScope, in: api.InstancePatch{}, begins: true, doc: "Changes keys of the configuration, and devices, each as a whole (`InstancePatch`); an empty value unsets, and null removes a device."},
 		{method: post, path: "/1.0/instances/{name}", handle: d.postInstance, query: writeScope, in: api.InstancePost{}, begins: true, doc: "Renames an instance that does not run (`InstancePost`)."},
-		{method: del, path: "/1.0/instances/{name}", handle: d.deleteInstance, query: writeScope, begins: true, doc: "Deletes an instance that does not run."},
+		{method: del, path: "/1.0/instances/{name}", handle: d.deleteInstance, query: "force " + writeScope, begins: true, doc: "Deletes an instance that does not run, or any with `?force=1`."},
 		{method: get, path: "/1.0/instances/{name}/state", handle: d.getInstanceState, query: scope, out: api.InstanceState{}, doc: "What there is of an instance on the host (`InstanceState`)."},
 		{method: put, path: "/1.0/instances/{name}/state", handle: d.putInstanceState, query: writeScope, in: api.InstanceStatePut{}, begins: true, doc: "Starts, stops or restarts an instance (`InstanceStatePut`). The operation of a start ends when the NICs are in place; when that is not possible it fails, and the instance is stopped again. A stop withdraws the routes of the instance before its NICs go."},
 		{method: get, path: "/1.0/instances/{name}/backups", handle: d.getInstanceNothing, query: "recursion " + scope, out: []string{}, doc: "As `snapshots`."},

@@ -26,7 +26,7 @@ const stopBound = 15 * time.Second
 // every route has been withdrawn.
 func (d *Daemon) putShutdown(r *http.Request) (reply, error) {
 	var req api.Shutdown
-	if err := body(r, &req); err != nil {
+	if _, err := anyBody(r, &req); err != nil {
 		return reply{}, err
 	}
 	if req.Message == "" {

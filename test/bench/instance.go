@@ -186,7 +186,7 @@ func (b *bench) live() {
 			s.liveOnce(&l, one, two, outside(1<<16+i))
 		}
 		for _, g := range []guest{one, two} {
-			s.finished(s.begun(s.client.DeleteInstance(context.Background(), g.name, "")))
+			s.finished(s.begun(s.client.DeleteInstance(context.Background(), g.name, "", false)))
 		}
 		at := fmt.Sprintf(", %d running", n)
 		b.time("start of an instance → its external routes in the peer's kernel"+at, l.start, 40*time.Millisecond, lxdStart, "")

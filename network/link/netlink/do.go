@@ -237,6 +237,9 @@ func (h *Host) named(name string) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	if old := h.names[name]; e == nil && old != nil {
+		h.set(old.index, nil) // the notification may still be on its way
+	}
 	// The kernel finds it by an alternative name too.
 	if e == nil || e.name != name {
 		return nil, ErrNotFound

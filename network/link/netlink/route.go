@@ -2,7 +2,6 @@ package netlink
 
 import (
 	"errors"
-	"fmt"
 
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -20,7 +19,7 @@ func (h *Host) route(op link.Op) error {
 	}
 	r := h.wire(op.Route)
 	if len(r.MultiPath) == 0 && r.LinkIndex == 0 {
-		return fmt.Errorf("no such interface")
+		return ErrNotFound
 	}
 	if op.Verb == link.SetRoute {
 		return h.ops.RouteChange(r)
