@@ -24,6 +24,6 @@ To restart or upgrade the daemon, stop it in the ordinary way, for instance with
 		},
 	}
 	cmd.Flags().StringVarP(&s.Message, "message", "m", "", "text for the operators of the peers (RFC 9003)")
-	cmd.Flags().BoolVar(&s.RemoveBridges, "remove-bridges", false, "take the bridges down too")
+	cmd.Flags().BoolVar(&s.RemoveBridges, "remove-bridges", false, "take the bridges and the NICs of instances down too")
 	return cmd
 }

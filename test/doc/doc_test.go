@@ -178,14 +178,14 @@ func TestOtherFirewalls(t *testing.T) {
 }
 
 // secluded starts the daemon of a host whose instances can be called anything,
-// and returns it with the shell of that host.
-func (w *world) secluded(ns *lab.NS) (*lab.Netctld, shell) {
+// and returns the shell of that host.
+func (w *world) secluded(ns *lab.NS) shell {
 	w.Helper()
 	d := ns.Spare()
 	d.Seclude()
 	d.Start()
 	d.WaitReady()
-	return d, func(command string) (string, error) {
+	return func(command string) (string, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		enter := d.Enter()
@@ -216,9 +216,7 @@ func TestAnycast(t *testing.T) {
 		host.Addr("eth0", a+"/24")
 		host.Run("ip", "route", "add", "default", "via", "192.0.2.1")
 		c.Peers = append(c.Peers, lab.RouterPeer{Addr: netip.MustParseAddr(a), ASN: 65001})
-		var d *lab.Netctld
-		d, w.shells[name] = w.secluded(host)
-		d.CLI("config", "set", "core.bgp_asn=65001", "core.bgp_address=:179")
+		w.shells[name] = w.secluded(host)
 	}
 	r := lab.NewFRR(router, c)
 	r.Start()
