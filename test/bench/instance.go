@@ -169,6 +169,10 @@ func (s *site) finished(t *client.Task) time.Time {
 	return time.Now()
 }
 
+// rest is how long it is waited after a stop: the kernel goes on with a
+// namespace that was deleted, and has everybody wait for that who changes links.
+const rest = 100 * time.Millisecond
+
 // A life is what was measured of instances that come and go.
 type life struct{ start, started, change, stop, stopped, next times }
 
@@ -203,6 +207,7 @@ func (b *bench) live() {
 // to stop.
 func (s *site) liveOnce(l *life, one, two guest, other netip.Prefix) {
 	s.Helper()
+	time.Sleep(rest)
 	took, task, began := s.startGuest(one)
 	l.start = append(l.start, took)
 	l.started = append(l.started, s.finished(task).Sub(began))
@@ -210,6 +215,7 @@ func (s *site) liveOnce(l *life, one, two guest, other netip.Prefix) {
 	l.stopOne(s, one, append(one.external[1:len(one.external):len(one.external)], other))
 	s.finished(s.begun(s.client.PatchInstance(context.Background(), one.name, api.InstancePatch{Devices: one.devices(one.external)}, "")))
 
+	time.Sleep(rest)
 	_, task, _ = s.startGuest(two)
 	s.finished(task)
 	leaving := s.begun(s.client.SetInstanceState(context.Background(), two.name, api.InstanceStatePut{Action: "stop"}))

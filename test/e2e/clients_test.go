@@ -242,6 +242,7 @@ func TestRename(t *testing.T) {
 	if out := s.Host.Run("ip", "-br", "link"); strings.Contains(out, "br0") {
 		t.Errorf("the old bridge is left: %s", out)
 	}
+	s.Daemon.CLI("network", "unset", "br1", "bridge.external_interfaces") // it goes with its segment
 }
 
 // What belongs to others is never touched, however similar it looks.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	vnl "github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
@@ -76,8 +77,7 @@ func (r *run) take(op link.Op, err error) {
 const atOnce = 32
 
 // together carries out one operation, or the deletions of several links. The
-// kernel lets each of those wait until nobody can have the link in hand any
-// more, tens of milliseconds, and many can wait for the same.
+// kernel lets some of what each of those takes be done for many at once.
 func (h *Host) together(ctx context.Context, ops []link.Op, r *run) {
 	var g errgroup.Group
 	g.SetLimit(atOnce)
@@ -312,7 +312,10 @@ func hostWide(key string) bool {
 	return key == forward6 || key == "net/ipv4/ip_forward" || key == "net/ipv4/conf/all/forwarding"
 }
 
-// delLink deletes a link that is ours still.
+// delLink deletes a link that is ours still. It returns when the link is gone
+// for everybody. The kernel answers tens of milliseconds after that, when it
+// has made sure that nothing of its own has the link in hand any more, and
+// nobody has to wait for it.
 func (h *Host) delLink(op link.Op) error {
 	dev, err := h.again(op.Dev)
 	if err != nil {
@@ -324,8 +327,35 @@ func (h *Host) delLink(op link.Op) error {
 	if op.Verb == link.DelIdle && dev.tun.Open {
 		return fmt.Errorf("tap %s is open: its user, group and queues can only change while nothing has it open", op.Dev)
 	}
-	return ignore(vnl.LinkDel(generic(dev)), unix.ENODEV) // by a socket of its own
+	answer := make(chan error, 1)
+	h.leaving <- struct{}{}
+	go func() {
+		answer <- vnl.LinkDel(generic(dev)) // by a socket of its own
+		<-h.leaving
+	}()
+	for wait := firstLook; ; wait *= 2 {
+		select {
+		case err := <-answer:
+			return ignore(err, unix.ENODEV)
+		case <-time.After(wait):
+		}
+		if h.gone(dev) {
+			return nil
+		}
+	}
 }
+
+// gone reports whether the kernel has no such link any more.
+func (h *Host) gone(e *entry) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now, err := h.read.link(e.index)
+	return err == nil && now == nil
+}
+
+// firstLook is after what time it is looked first whether a link that is being
+// deleted is gone.
+const firstLook = 200 * time.Microsecond
 
 // address is p as the netlink package has it. IPv6 addresses are usable at
 // once, without duplicate address detection.

@@ -66,6 +66,7 @@ type Host struct {
 	ours    int                   // how many of the links are
 	marked  map[int]*entry        // the links with port marks
 	matches matches
+	leaving chan struct{} // has one for each link whose deletion the kernel has not answered
 }
 
 // New returns a Host for the current network namespace.
@@ -78,7 +79,7 @@ func New(log *slog.Logger) (*Host, error) {
 		log: log, ops: ops, wake: make(chan struct{}, 1), lost: true,
 		links: map[int]*entry{}, names: map[string]*entry{}, stale: map[int]bool{},
 		touched: map[string]bool{}, sysctls: map[string]map[string]string{},
-		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: matches{},
+		routes: foreignRoutes{stale: true}, marked: map[int]*entry{}, matches: matches{}, leaving: make(chan struct{}, atOnce),
 		own: newOwnRoutes(), spaces: newSpaces(), rates: map[int]rates{},
 		buf: make([]byte, 1<<16),
 	}
