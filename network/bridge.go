@@ -38,15 +38,15 @@ func (n *Network) part(member string, like *part) *part {
 func derivePart(name, member string, c config.Bridge) *part {
 	l := bridgeLink(name, member, c)
 	p := &part{links: []*link.Link{l}, network: bridgeFirewall(name, c), service: bridgeService(name, c)}
-	object := fmt.Sprintf("network %q", name)
+	object := networkObject(name)
 	for _, peer := range slices.Sorted(maps.Keys(c.Peers)) {
 		p.peers = append(p.peers, namedPeer{name, peer, *c.Peers[peer]})
 	}
 	p.slots = append(p.slots,
-		interfaceSlot(name, claimant{object, "", ", whose bridge that is"}),
-		macSlot(name, l.MAC, claimant{object, "bridge.hwaddr", l.MAC}))
+		interfaceSlot(name, claimant{ofNetwork, object, nameKey, name}),
+		macSlot(name, l.MAC, claimant{ofNetwork, object, "bridge.hwaddr", l.MAC}))
 	for _, i := range c.External {
-		p.slots = append(p.slots, interfaceSlot(i, claimant{object, "bridge.external_interfaces", i}))
+		p.slots = append(p.slots, interfaceSlot(i, claimant{ofNetwork, object, "bridge.external_interfaces", i}))
 	}
 	p.hearers = scope(p.peers)
 	for _, f := range []config.Family{c.V4, c.V6} {
@@ -55,12 +55,12 @@ func derivePart(name, member string, c config.Bridge) *part {
 		}
 		n := number(f.Address.Addr())
 		p.exports = append(p.exports, familyExports(name, n, f, p.hearers)...)
-		address := claimant{object, "ipv" + n + ".address", f.Address.String()}
+		address := claimant{ofNetwork, object, "ipv" + n + ".address", f.Address.String()}
 		p.claims = append(p.claims, &claim{address, f.Address.Masked(), name, subnetClaim, false})
 		p.slots = append(p.slots, addressSlot(name, f.Address.Addr(), address))
 		for _, r := range f.Routes {
 			p.routes = append(p.routes, link.OnLink(r, name, name))
-			p.claims = append(p.claims, &claim{claimant{object, "ipv" + n + ".routes", r.String()}, r, name, routesClaim, false})
+			p.claims = append(p.claims, &claim{claimant{ofNetwork, object, "ipv" + n + ".routes", r.String()}, r, name, routesClaim, false})
 		}
 	}
 	return p

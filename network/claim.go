@@ -12,20 +12,34 @@ import (
 
 // A claimant is a value that an object claims something with.
 type claimant struct {
+	class  class
 	object string // as in `network "br0"`
-	key    string // empty when the object itself is the claim
+	key    string // nameKey when it is by its name that the object claims something
 	value  string
 }
 
+// A class is what an object is. Those that come first have what they claim:
+// later ones, which refer to them, are refused for their sake.
+type class int
+
+const (
+	ofNetwork class = iota
+	ofNIC
+	ofForward
+)
+
+// nameKey stands for the name of an object.
+const nameKey = "name"
+
 func (c claimant) String() string {
-	if c.key == "" {
-		return c.object + c.value
+	if c.key == nameKey {
+		return c.object + ", whose bridge that is"
 	}
 	return fmt.Sprintf("%s=%s of %s", c.key, c.value, c.object)
 }
 
 func (c claimant) compare(o claimant) int {
-	return cmp.Or(strings.Compare(c.object, o.object), strings.Compare(c.key, o.key), strings.Compare(c.value, o.value))
+	return cmp.Or(cmp.Compare(c.class, o.class), strings.Compare(c.object, o.object), strings.Compare(c.key, o.key), strings.Compare(c.value, o.value))
 }
 
 // refuse reports that c clashes with another claimant.

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -32,65 +33,145 @@ func (e *InvalidError) Error() string {
 }
 
 // conflicts returns every conflict in w, and all that is wrong with its parts.
-func (w *whole) conflicts() error {
+// Of two that clash, a newcomer is refused; if both are or none is, then the
+// one that comes later in the order of claimants.
+func (w *whole) conflicts(newcomers map[string]bool) error {
 	var errs []error
 	for _, p := range w.all() {
 		errs = append(errs, p.errs...)
 	}
-	return errors.Join(append(errs, checkOverlaps(w.claims), checkSlots(w.slots), checkPeers(w.networks.parts), checkExports(w.single))...)
+	return errors.Join(append(errs,
+		checkOverlaps(w.claims, newcomers), checkSlots(w.slots, newcomers), checkPeers(w.networks.parts, newcomers), checkExports(w.single, newcomers))...)
+}
+
+// newcomers returns the objects, as claimants have them, that have been made or
+// changed.
+func (c change) newcomers() map[string]bool {
+	out := map[string]bool{}
+	for _, p := range c.edited {
+		for _, s := range p.slots {
+			out[s.object] = true
+		}
+		for _, c := range p.claims {
+			out[c.object] = true
+		}
+	}
+	return out
 }
 
 // checkOverlaps reports prefixes that cannot exist together.
-func checkOverlaps(claims []*claim) error {
+func checkOverlaps(claims []*claim, newcomers map[string]bool) error {
 	var errs []error
 	overlaps(claims, func(a, b *claim) bool {
+		if newcomers[a.object] && !newcomers[b.object] {
+			a, b = b, a
+		}
 		errs = append(errs, b.refuse(a.claimant))
 		return true
 	})
 	return errors.Join(errs...)
 }
 
-// checkSlots reports what is claimed twice. An object that claims something by
-// what it is, and not by a key, is never the one that is refused.
-func checkSlots(slots []slot) error {
+// checkSlots reports what is claimed twice. Unless it is new, an object that
+// claims something by its name is never the one that is refused.
+func checkSlots(slots []slot, newcomers map[string]bool) error {
 	var errs []error
-	for len(slots) > 0 {
-		n := slices.IndexFunc(slots, func(s slot) bool { return s.what != slots[0].what })
-		if n < 0 {
-			n = len(slots)
-		}
-		same := slots[:n]
-		slots = slots[n:]
-		holder := max(0, slices.IndexFunc(same, func(s slot) bool { return s.key == "" }))
-		for i, s := range same {
-			if i != holder {
-				errs = append(errs, s.refuse(same[holder].claimant))
+	for _, same := range groups(slots, func(a, b slot) bool { return a.what == b.what }) {
+		holder := slices.MinFunc(same, func(a, b slot) int {
+			return cmp.Or(older(newcomers[a.object], newcomers[b.object]), older(a.key != nameKey, b.key != nameKey))
+		})
+		for _, s := range same {
+			if s != holder {
+				errs = append(errs, s.refuse(holder.claimant))
 			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
+// older orders what is not new before what is.
+func older(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// groups returns the runs of more than one that are the same.
+func groups[T any](list []T, same func(a, b T) bool) [][]T {
+	var out [][]T
+	for len(list) > 0 {
+		n := slices.IndexFunc(list, func(x T) bool { return !same(list[0], x) })
+		if n < 0 {
+			n = len(list)
+		}
+		if n > 1 {
+			out = append(out, list[:n])
+		}
+		list = list[n:]
+	}
+	return out
+}
+
 // checkExports reports objects that export the same prefix, as two networks
 // that translate to one address do, with different next hops.
-func checkExports(single []*Export) error {
+func checkExports(single []*Export, newcomers map[string]bool) error {
 	var errs []error
-	for i, first := 1, 0; i < len(single); i++ {
-		have, e := single[first], single[i]
-		if e.Prefix != have.Prefix {
-			first = i
-			continue
-		}
-		if have.NextHop == e.NextHop {
-			continue
-		}
-		key := "bgp.ipv" + number(e.Prefix.Addr()) + ".nexthop"
-		errs = append(errs, &ConflictError{
-			fmt.Sprintf("network %q", e.Owners[0].Network), key, shown(e.NextHop),
-			fmt.Sprintf("%s=%s of network %q, which exports %s too", key, shown(have.NextHop), have.Owners[0].Network, e.Prefix),
+	for _, same := range groups(single, func(a, b *Export) bool { return a.Prefix == b.Prefix }) {
+		holder := slices.MinFunc(same, func(a, b *Export) int {
+			x, y := a.Owners[0].claimant(a), b.Owners[0].claimant(b)
+			return cmp.Or(older(newcomers[x.object], newcomers[y.object]), x.compare(y))
 		})
+		for _, e := range same {
+			if e.NextHop != holder.NextHop {
+				errs = append(errs, differ(e, holder))
+			}
+		}
 	}
 	return errors.Join(errs...)
+}
+
+// differ reports that e has another next hop than an export of the same prefix.
+func differ(e, holder *Export) error {
+	key := "bgp.ipv" + number(e.Prefix.Addr()) + ".nexthop"
+	own, other := e.Owners[0], holder.Owners[0]
+	c := own.claimant(e)
+	if c.class == ofNetwork {
+		return &ConflictError{
+			c.object, key, shown(e.NextHop),
+			fmt.Sprintf("%s=%s of network %q, which exports %s too", key, shown(holder.NextHop), other.Network, e.Prefix),
+		}
+	}
+	return &ConflictError{
+		c.object, c.key, c.value,
+		fmt.Sprintf("%s: network %q has %s=%s, and network %q has %s",
+			other.claimant(holder), other.Network, key, shown(holder.NextHop), own.Network, shown(e.NextHop)),
+	}
+}
+
+// claimant is that for whose sake e is exported.
+func (o Owner) claimant(e *Export) claimant {
+	switch {
+	case o.Instance != "":
+		return claimant{ofNIC, nicObject(o.Instance, o.Device), o.Key, e.Prefix.String()}
+	case o.Forward != "":
+		return claimant{ofForward, forwardObject(o.Network, o.Forward), o.Key, o.Forward}
+	}
+	return claimant{ofNetwork, networkObject(o.Network), o.Key, e.Prefix.Addr().String()}
+}
+
+// Objects as errors name them.
+func networkObject(name string) string { return fmt.Sprintf("network %q", name) }
+
+func nicObject(instance, device string) string {
+	return fmt.Sprintf("instance %q, %s", instance, device)
+}
+
+func forwardObject(network, listen string) string {
+	return fmt.Sprintf("forward %s of network %q", listen, network)
 }
 
 // A namedPeer is a peer with the network and the name that it has there.
@@ -101,16 +182,21 @@ type namedPeer struct {
 
 // checkPeers reports networks that name the same peer and do not agree about
 // the session.
-func checkPeers(parts []*part) error {
+func checkPeers(parts []*part, newcomers map[string]bool) error {
 	var errs []error
 	first := map[netip.Addr]namedPeer{}
-	for _, p := range parts {
-		for _, n := range p.peers {
-			have, ok := first[n.Address]
-			if !ok {
-				first[n.Address] = n
-			} else if err := disagree(n, have); err != nil {
-				errs = append(errs, err)
+	for _, among := range []bool{false, true} { // those that are not new hold
+		for _, p := range parts {
+			for _, n := range p.peers {
+				if newcomers[networkObject(n.network)] != among {
+					continue
+				}
+				have, ok := first[n.Address]
+				if !ok {
+					first[n.Address] = n
+				} else if err := disagree(n, have); err != nil {
+					errs = append(errs, err)
+				}
 			}
 		}
 	}
@@ -148,7 +234,7 @@ func disagree(a, b namedPeer) error {
 
 func peerConflict(a, b namedPeer, key, va, vb string) error {
 	return &ConflictError{
-		fmt.Sprintf("network %q", a.network), "bgp.peers." + a.name + "." + key, va,
+		networkObject(a.network), "bgp.peers." + a.name + "." + key, va,
 		fmt.Sprintf("bgp.peers.%s.%s=%s of network %q, which names the same peer %s; \"netctl bgp peers set %[5]s\" changes a peer on all its networks at once",
 			b.name, key, vb, b.network, a.Address),
 	}

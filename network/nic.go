@@ -46,7 +46,7 @@ func deriveInstance(i *Instance, member string, networks func(string) *Network, 
 func (d *nicDeriver) ownNamespace() bool { return !d.instance.VM && d.instance.Netns == link.Netns{} }
 
 func (d *nicDeriver) object(n *NIC) string {
-	return fmt.Sprintf("instance %q, %s", d.instance.Name, n.Device)
+	return nicObject(d.instance.Name, n.Device)
 }
 
 func (d *nicDeriver) wrong(n *NIC, key, value, why string, args ...any) {
@@ -57,7 +57,7 @@ func (d *nicDeriver) wrong(n *NIC, key, value, why string, args ...any) {
 // instance runs or not, so that it can always be started.
 func (d *nicDeriver) nic(n *NIC, on *Network) {
 	c := on.Config[d.member]
-	by := func(key, value string) claimant { return claimant{d.object(n), key, value} }
+	by := func(key, value string) claimant { return claimant{ofNIC, d.object(n), key, value} }
 	d.slots = append(d.slots,
 		interfaceSlot(n.HostName, by("host_name", n.HostName)),
 		macSlot(n.Network, n.HWAddr, by("hwaddr", n.HWAddr)))
@@ -101,7 +101,7 @@ func (d *nicDeriver) address(n *NIC, v string, f config.NICFamily, net config.Fa
 		d.wrong(n, key, a.String(), "not an address that a host can have in the subnet %s of network %q", net.Address.Masked(), n.Network)
 		return
 	}
-	d.slots = append(d.slots, addressSlot(n.Network, a, claimant{d.object(n), key, a.String()}))
+	d.slots = append(d.slots, addressSlot(n.Network, a, claimant{ofNIC, d.object(n), key, a.String()}))
 }
 
 // running adds what a NIC needs while its instance runs. With forwards, and a
@@ -170,7 +170,7 @@ func nicFilter(f config.NICFamily, net config.Family) firewall.NICFamily {
 // networks by name.
 func deriveForward(f *Forward, member string, networks func(string) *Network) *part {
 	p := &part{}
-	object := fmt.Sprintf("forward %s of network %q", f.Listen, f.Network)
+	object := forwardObject(f.Network, f.Listen.String())
 	wrong := func(key, value, why string, args ...any) {
 		p.errs = append(p.errs, &InvalidError{object, key, value, fmt.Sprintf(why, args...)})
 	}
@@ -205,7 +205,7 @@ func deriveForward(f *Forward, member string, networks func(string) *Network) *p
 		return cmp.Or(strings.Compare(a.Protocol, b.Protocol), cmp.Compare(a.First, b.First))
 	})
 	p.forward = filter
-	p.claims = []*claim{{claimant{object, "listen_address", f.Listen.String()}, single(f.Listen), f.Network, listenClaim, false}}
+	p.claims = []*claim{{claimant{ofForward, object, "listen_address", f.Listen.String()}, single(f.Listen), f.Network, listenClaim, false}}
 	if f.Target.IsValid() || len(f.Ports) > 0 {
 		p.exports = []*Export{{
 			Path:   bgp.Path{Prefix: single(f.Listen), NextHop: family.NextHop, Peers: on.part(member, nil).hearers},

@@ -49,7 +49,10 @@ type kind[T comparable] struct {
 
 // A change is what the objects that come and go between two wholes contribute
 // alone. One that changed both goes and comes.
-type change struct{ gone, come []*part }
+type change struct {
+	gone, come []*part
+	edited     []*part // those of come whose objects themselves are other ones
+}
 
 // next returns the kind of other objects, both sorted by compare. Derive makes
 // the part of an object, given the one that it was; an object that stays is
@@ -64,13 +67,16 @@ func (k kind[T]) next(objects []T, c *change, compare func(a, b T) int, moved fu
 		switch {
 		case i == len(k.objects) || k.objects[i] != is && compare(k.objects[i], is) > 0:
 			n.parts[j] = derive(is, nil)
-			c.come = append(c.come, n.parts[j])
+			c.come, c.edited = append(c.come, n.parts[j]), append(c.edited, n.parts[j])
 			continue
 		case k.objects[i] == is && !moved(is):
 			n.parts[j] = k.parts[i]
 		default:
 			n.parts[j] = derive(is, k.parts[i])
 			c.gone, c.come = append(c.gone, k.parts[i]), append(c.come, n.parts[j])
+			if k.objects[i] != is {
+				c.edited = append(c.edited, n.parts[j])
+			}
 		}
 		i++
 	}
@@ -114,7 +120,7 @@ func (w *whole) next(o Objects, member string) (*whole, error) {
 		func(is *Forward, was *part) *part { return deriveForward(is, member, byName).share(was) })
 	missing := n.useACLs(o.ACLs, w, len(changed) > 0)
 	if !n.follow(w, c) || missing != nil {
-		return nil, errors.Join(n.conflicts(), missing)
+		return nil, errors.Join(n.conflicts(c.newcomers()), missing)
 	}
 	return n, nil
 }
