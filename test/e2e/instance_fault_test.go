@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"os"
@@ -112,8 +113,8 @@ func TestInstanceFaults(t *testing.T) {
 		s.Logf("%s", tt.what)
 		s.Host.Run("sh", "-c", tt.cmd)
 		s.Soon("the repair", func() error {
-			_, err := web.Try("ip", "link", "show", "eth0", "up")
-			return err
+			out, err := web.Try("ip", "link", "show", "eth0", "up")
+			return cmp.Or(err, lab.Expect(out != "", "eth0 is down"))
 		})
 		settle(web, "10", vip4+"/32")
 		s.reaches(s.Far, vip4)
