@@ -9,6 +9,7 @@ import (
 	"go/token"
 	"maps"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,7 +67,7 @@ What keeps a session from coming up is not an error of a request:
 
 What the daemon says to requests that clash with what there is. There is a
 network ` + "`br0`" + ` with the subnet 10.1.0.0/24 and a peer 192.0.2.1 in AS 65000, and an
-interface ` + "`eth0`" + ` that is not netctl's; a guest's ` + "`tap0`" + ` is a port of ` + "`br0`" + `. An
+interface ` + "`eth0`" + ` with the address 203.0.113.2/24 that is not netctl's; a guest's ` + "`tap0`" + ` is a port of ` + "`br0`" + `. An
 instance ` + "`run`" + ` runs and is on ` + "`br0`" + `; another, ` + "`idle`" + `, does not.
 
 | request | status | text |
@@ -154,6 +155,7 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "198.51.100.7", "config": {"target_address": "10.1.0.9"}, "ports": [{"protocol": "tcp", "listen_port": "80", "target_address": "10.1.0.9"}]}`},
 	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "198.51.100.7", "ports": [{"protocol": "tcp", "listen_port": "80-90", "target_address": "10.1.0.9"}, {"protocol": "tcp", "listen_port": "85", "target_address": "10.1.0.8"}]}`},
 	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "10.1.0.9"}`},
+	{"POST", "/1.0/networks/br0/forwards", `{"listen_address": "203.0.113.2", "config": {"target_address": "10.1.0.9"}}`},
 	{"GET", "/1.0/networks/br0/forwards/198.51.100.7", ""},
 	{"POST", "/1.0/network-acls", `{"name": "@web"}`},
 	{"POST", "/1.0/network-acls", `{"name": "web", "config": {"default.action": "allow"}}`},
@@ -171,6 +173,7 @@ var refusals = []struct{ method, path, body string }{
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br0", "host_name": "eth0"}}}`},
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"the-uplink-of-it": {"network": "br0"}, "eth1": {"network": "br0", "host_name": "a;b"}}}`},
 	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br0", "ipv4.address": "10.1.0.1"}}}`},
+	{"POST", "/1.0/instances", `{"name": "web", "devices": {"eth0": {"network": "br0", "ipv4.routes.external": "198.51.100.7/32,203.0.113.0/24"}}}`},
 	{"POST", "/1.0/instances", `{"name": "run"}`},
 	{"PUT", "/1.0/instances/run/state", `{"action": "start"}`},
 	{"PUT", "/1.0/instances/idle/state", `{"action": "stop"}`},
@@ -192,7 +195,7 @@ func writeRefusals(t *testing.T, b *bytes.Buffer) {
 	s := newBench(t)
 	s.enable()
 	s.host.mu.Lock()
-	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}, "tap0": {Name: "tap0", Up: true, Master: "br0"}}
+	s.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true, Addrs: []link.Addr{{Prefix: netip.MustParsePrefix("203.0.113.2/24")}}}, "tap0": {Name: "tap0", Up: true, Master: "br0"}}
 	s.host.mu.Unlock()
 	s.host.changed <- struct{}{}
 	// A dry run asks: a write that came before the daemon has looked would make

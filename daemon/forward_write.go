@@ -35,14 +35,14 @@ func (d *Daemon) postForwards(r *http.Request) (reply, error) {
 		if tx.Get(forwardKey(name, listen)) != nil {
 			return api.Errorf(api.Conflict, "network %q: a forward for that listen address already exists: %s", name, listen)
 		}
-		return putForward(tx, name, listen, storedForward{req.Description, req.Config, req.Ports})
+		return d.putForward(tx, name, listen, storedForward{req.Description, req.Config, req.Ports})
 	}
 	return d.write(r, create, api.EventLifecycleBody{Action: "network-forward-created", Source: forwardURL(name, listen)},
 		reply{status: http.StatusCreated, location: forwardURL(name, listen)})
 }
 
 // putForward checks and stores a forward.
-func putForward(tx *db.Tx, name string, listen netip.Addr, f storedForward) error {
+func (d *Daemon) putForward(tx *db.Tx, name string, listen netip.Addr, f storedForward) error {
 	global := tx.Get(networkKey(name))
 	if global == nil {
 		return notFound(name)
@@ -56,6 +56,9 @@ func putForward(tx *db.Tx, name string, listen netip.Addr, f storedForward) erro
 	_, err = spec.Decode()
 	if err := errors.Join(err, spec.CheckTargets(subnetOf(cfg, listen))); err != nil {
 		return forwardError(name, listen, err)
+	}
+	if err := d.hostKeepsListening(fmt.Sprintf("forward %s of network %q", listen, name), listen, f.Config["target_address"]); err != nil {
+		return err
 	}
 	return tx.Put(forwardKey(name, listen), schemaVersion, f)
 }
@@ -157,7 +160,7 @@ func (d *Daemon) updateForward(r *http.Request, edit func(*storedForward)) (repl
 			return err
 		}
 		edit(&f)
-		return putForward(tx, name, listen, f)
+		return d.putForward(tx, name, listen, f)
 	}
 	return d.write(r, update, api.EventLifecycleBody{Action: "network-forward-updated", Source: forwardURL(name, listen)}, reply{})
 }

@@ -33,6 +33,13 @@ func (d *Daemon) putInstance(tx *db.Tx, name string, v, old storedInstance) erro
 	if err := d.hostNamesFree(name, v, old); err != nil {
 		return err
 	}
+	for _, device := range slices.Sorted(maps.Keys(v.Devices)) {
+		err := d.hostKeeps(fmt.Sprintf("instance %q: device %q", name, device), v.Devices[device], old.Devices[device],
+			"ipv4.routes", "ipv4.routes.external", "ipv6.routes", "ipv6.routes.external")
+		if err != nil {
+			return err
+		}
+	}
 	if err := tx.Put(bootKey, schemaVersion, storedBoot{d.opts.BootID}); err != nil {
 		return err
 	}

@@ -1,12 +1,12 @@
 package daemon
 
 import (
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 
 	"netctl/api"
@@ -94,7 +94,7 @@ func (d *Daemon) putNetwork(tx *db.Tx, name, typ string, e networkEdit, old map[
 	if err := config.BridgeSchema.Validate(cfg); err != nil {
 		return configError("network \""+name+"\"", err)
 	}
-	if err := d.subnetsFree(name, cfg, old); err != nil {
+	if err := d.hostKeeps(fmt.Sprintf("network %q", name), cfg, old, "ipv4.address", "ipv4.routes", "ipv6.address", "ipv6.routes"); err != nil {
 		return err
 	}
 	if err := forwardsInside(tx, name, cfg, old); err != nil {
@@ -154,32 +154,6 @@ func (d *Daemon) usedPrefixes(tx *db.Tx, name string) []netip.Prefix {
 		}
 	}
 	return append(used, o.Routes...)
-}
-
-// subnetsFree refuses a new subnet that an interface of the host, which is not
-// ours, has an address of its own in: the host would look for the neighbours
-// of that interface, its routers perhaps, behind the bridge. The address of a
-// host alone, as on a loopback interface, harms nobody.
-func (d *Daemon) subnetsFree(name string, cfg, old map[string]string) error {
-	o := d.view.lastObserved()
-	for _, key := range []string{"ipv4.address", "ipv6.address"} {
-		subnet, err := netip.ParsePrefix(cfg[key])
-		if err != nil || cfg[key] == old[key] {
-			continue // none, or as it was
-		}
-		for _, i := range slices.Sorted(maps.Keys(o.Links)) {
-			l := o.Links[i]
-			if _, ours := l.Owner(); ours {
-				continue
-			}
-			for _, a := range l.Addrs {
-				if !a.IsSingleIP() && subnet.Contains(a.Addr()) {
-					return api.Errorf(api.Conflict, "network %q: %s=%s conflicts with the address %s of interface %s", name, key, cfg[key], a.Prefix, i)
-				}
-			}
-		}
-	}
-	return nil
 }
 
 // putNetworkConfig is PUT /1.0/networks/{name}.
