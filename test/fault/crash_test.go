@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"netctl/api"
 	"netctl/client"
 	"netctl/test/lab"
 )
@@ -28,7 +30,56 @@ var second = []string{
 	"bgp.peers.tor.address=" + lab.Router4, "bgp.peers.tor.asn=65000",
 }
 
+// A guest is an instance on that network, with some of everything. Its name is
+// guestName in a command.
+const guestName = "GUEST"
+
+func guest(how ...string) []string {
+	return slices.Concat([]string{"instance", "create", guestName, "--nic", "network=br1,host_name=guest0,ipv4.address=198.51.101.10,ipv6.address=2001:db8:101::10," +
+		"ipv4.routes=198.51.105.0/24,ipv4.routes.external=198.51.106.7/32,ipv6.routes.external=2001:db8:106::/64," +
+		"limits.ingress=100Mbit,limits.egress=50Mbit,limits.priority=7,security.ipv4_filtering=true,security.ipv6_filtering=true,security.port_isolation=true"}, how)
+}
+
 var scenarios = []scenario{
+	{
+		name:    "start an instance",
+		prepare: [][]string{second, guest()},
+		write:   []string{"instance", "start", guestName},
+	},
+	{
+		name:    "create a virtual machine and start it",
+		prepare: [][]string{second},
+		write:   guest("--vm", "--start"),
+	},
+	{
+		name:    "stop an instance",
+		prepare: [][]string{second, guest("--start")},
+		write:   []string{"instance", "stop", guestName},
+	},
+	{
+		name:    "delete an instance that runs",
+		prepare: [][]string{second, guest("--start")},
+		write:   []string{"instance", "delete", guestName, "--force"},
+	},
+	{
+		name:    "change a NIC",
+		prepare: [][]string{second, guest("--start")},
+		write: []string{
+			"instance", "device", "set", guestName, "eth0", "host_name=guest1", "hwaddr=00:16:3e:00:00:77", "ipv4.address=198.51.101.11", "ipv4.routes=",
+			"ipv4.routes.external=198.51.106.8/32", "limits.ingress=", "security.ipv6_filtering=", "security.port_isolation=",
+		},
+	},
+	{
+		name:    "create a forward",
+		prepare: [][]string{second},
+		write:   []string{"network", "forward", "create", "br1", "198.51.107.7", "target_address=198.51.101.10"},
+	},
+	{
+		name:    "add a port to a forward",
+		prepare: [][]string{second, {"network", "forward", "create", "br1", "198.51.107.7"}},
+		write:   []string{"network", "forward", "port", "add", "br1", "198.51.107.7", "tcp", "80,8000-8002", "198.51.101.10"},
+	},
+
 	{
 		name:  "create",
 		write: second,
@@ -82,10 +133,10 @@ func TestKillAtEveryStep(t *testing.T) {
 func (s *site) operations(sc scenario) []string {
 	s.Helper()
 	for _, cmd := range sc.prepare {
-		s.Daemon.CLI(cmd...)
+		s.Daemon.CLI(s.named(cmd)...)
 	}
 	from := len(s.Daemon.Proc.Output())
-	s.Daemon.CLI(sc.write...)
+	s.Daemon.CLI(s.named(sc.write)...)
 	var ops []string
 	for _, line := range logged(s.Daemon, from, opText.String()) {
 		op := opText.FindStringSubmatch(line)[1]
@@ -103,13 +154,13 @@ func (s *site) operations(sc scenario) []string {
 func (s *site) killedAt(sc scenario, n int) {
 	s.Helper()
 	for _, cmd := range sc.prepare {
-		s.Daemon.CLI(cmd...)
+		s.Daemon.CLI(s.named(cmd)...)
 	}
 	before := s.stored()
 	s.Daemon.Vars = []string{fmt.Sprintf("NETCTL_FAULT=ready+%d", n)}
 	s.Daemon.Restart(syscall.SIGTERM)
 	s.back()
-	_, err := s.Daemon.TryCLI(sc.write...)
+	_, err := s.Daemon.TryCLI(s.named(sc.write)...)
 	patience := 10 * time.Second
 	if err == nil { // the others came in another order, and this was the last
 		patience = 100 * time.Millisecond
@@ -133,25 +184,38 @@ func (s *site) killedAt(sc scenario, n int) {
 	s.clean()
 }
 
-// clean deletes the networks of the scenarios, and all that is left of them
-// must be gone.
+// named returns a command with the name of the guest, of which all hosts of the
+// machine share the namespaces.
+func (s *site) named(cmd []string) []string {
+	out := slices.Clone(cmd)
+	for i, arg := range out {
+		if arg == guestName {
+			out[i] = s.guest
+		}
+	}
+	return out
+}
+
+// clean deletes the networks of the scenarios and what is on them, and all that
+// is left of them must be gone.
 func (s *site) clean() {
 	s.Helper()
+	_, _ = s.Daemon.TryCLI("instance", "delete", s.guest, "--force") // it may not be there
 	for _, name := range []string{"br1", "br2"} {
 		_, _ = s.Daemon.TryCLI("network", "delete", name) // it may be neither, or one of them
 	}
 	s.empty("deleted")
-	left := s.Host.Run("ip", "-o", "link") + s.Host.Run("ip", "-4", "route") + s.Host.Run("ip", "-6", "route") +
+	left := s.Host.Run("ip", "-o", "-d", "link") + s.Host.Run("ls", "/run/netns") + s.Host.Run("tc", "qdisc") + s.Host.Run("ip", "-4", "route") + s.Host.Run("ip", "-6", "route") +
 		s.Host.Run("nft", "list", "ruleset") + s.Host.Run("find", s.Daemon.Dir, "-path", "*/networks/*") +
 		s.Host.Run("pgrep", "-af", s.Daemon.Dir+"/networks")
 	for line := range strings.Lines(left) {
-		if regexp.MustCompile(`\bbr[12]\b`).MatchString(line) {
-			s.Fatalf("the networks are gone, but not: %s", line)
+		if regexp.MustCompile(`\b(br[12]|guest[01]|198\.51\.10[567]|` + s.guest + `)\b`).MatchString(line) {
+			s.Fatalf("the networks and instances are gone, but not: %s", line)
 		}
 	}
 }
 
-// stored returns the networks and their configuration as text.
+// stored returns the networks and instances and their configuration as text.
 func (s *site) stored() string {
 	s.Helper()
 	c := client.Unix(s.Daemon.Socket())
@@ -162,7 +226,18 @@ func (s *site) stored() string {
 	}
 	var b strings.Builder
 	for _, n := range networks {
-		fmt.Fprintln(&b, n.Name, n.Config)
+		forwards, err := c.NetworkForwards(context.Background(), n.Name)
+		if err != nil {
+			s.Fatalf("forwards: %v", err)
+		}
+		fmt.Fprintln(&b, n.Name, n.Config, forwards)
+	}
+	instances, err := c.Instances(context.Background())
+	if err != nil {
+		s.Fatalf("instances: %v", err)
+	}
+	for _, i := range instances {
+		fmt.Fprintln(&b, i.Name, i.Config, i.Devices, i.StatusCode == api.StatusStopped)
 	}
 	return b.String()
 }
@@ -174,7 +249,8 @@ func TestKillWhileBooting(t *testing.T) {
 	s := newSite(t)
 	s.Host.Run("ip", "link", "add", "ext0", "type", "veth", "peer", "name", "ext1")
 	s.Daemon.CLI(second...)
-	s.WaitRoutes(1, "198.51.101.0/24", "2001:db8:101::/64")
+	s.Daemon.CLI(s.named(guest("--start"))...)
+	s.WaitRoutes(1, "198.51.101.0/24", "2001:db8:101::/64", "198.51.106.7/32", "2001:db8:106::/64")
 	for n := 1; ; n++ {
 		s.Daemon.Stop(syscall.SIGKILL)
 		s.wipe()
@@ -198,7 +274,7 @@ func TestKillWhileBooting(t *testing.T) {
 	}
 	// A router forgets what it kept when we go again before we have told it
 	// everything (RFC 4724 section 4.2), so it may have seen this.
-	s.WaitRoutes(1, subnet4, subnet6, "198.51.101.0/24", "2001:db8:101::/64")
+	s.WaitRoutes(1, subnet4, subnet6, "198.51.101.0/24", "2001:db8:101::/64", "198.51.106.7/32", "2001:db8:106::/64")
 }
 
 // wipe takes away what does not outlive a boot.
@@ -210,7 +286,10 @@ func (s *site) wipe() {
 		}
 		_, _ = s.Host.Try("ip", "link", "del", bridge) // it may have got no further
 	}
+	_, _ = s.Host.Try("ip", "netns", "del", s.guest)
+	_, _ = s.Host.Try("sh", "-c", "for l in $(ip -o link show type ifb | cut -d: -f2); do ip link del $l; done")
 	_, _ = s.Host.Try("nft", "delete", "table", "inet", "netctl")
+	_, _ = s.Host.Try("nft", "delete", "table", "bridge", "netctl")
 	s.Host.Sysctl("net/ipv4/ip_forward", "0")
 	s.Host.Sysctl("net/ipv6/conf/all/forwarding", "0")
 }

@@ -28,14 +28,18 @@ const (
 )
 
 // A site is a host with its surroundings, and what the tests ask it.
-type site struct{ *lab.Site }
+type site struct {
+	*lab.Site
+	guest string // the name of an instance
+}
 
 func bird(ns *lab.NS, c lab.RouterConfig) lab.Router { return lab.NewBIRD(ns, c) }
 
 // newSite builds a site with a network br0 that its router has heard of.
 func newSite(tb testing.TB, keys ...string) *site {
 	tb.Helper()
-	s := &site{lab.NewSite(tb, bird, false)}
+	s := &site{Site: lab.NewSite(tb, bird, false)}
+	s.guest = s.Instance("guest")
 	s.Network("br0", bridge4, bridge6, keys...)
 	s.Established()
 	s.WaitRoutes(1, subnet4, subnet6)
