@@ -113,6 +113,7 @@ type Daemon struct {
 	operations *operations
 
 	progress  progress
+	filters   filters // of the loop of the data plane
 	start     start
 	spoken    spoken
 	stopping  stopping

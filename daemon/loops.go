@@ -42,11 +42,10 @@ func (d *Daemon) newLoops() {
 		reconcile.Target[*network.Host]{Name: "link", Refresh: d.parts.Links.Resync, Apply: func(ctx context.Context, h *network.Host) error {
 			defer d.hostChanged()
 			d.parts.DHCP.Expect(ctx, h.DHCP) // before their links are up
+			d.filterFirst(ctx, h)
 			return d.parts.Links.Apply(ctx, h.Link)
 		}},
-		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Resync, Apply: func(ctx context.Context, h *network.Host) error {
-			return d.parts.Firewall.Apply(ctx, h.Firewall)
-		}},
+		reconcile.Target[*network.Host]{Name: "firewall", Refresh: d.parts.Firewall.Resync, Apply: d.filter},
 		reconcile.Target[*network.Host]{Name: "dhcp", Refresh: d.parts.DHCP.Resync, Apply: func(ctx context.Context, h *network.Host) error {
 			return d.parts.DHCP.Apply(ctx, h.DHCP)
 		}},
