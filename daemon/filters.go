@@ -23,11 +23,12 @@ type filters struct {
 const filterBound = 2 * time.Second
 
 // filterFirst has the packet filter know the NICs of h, and still those that go,
-// before the links of h are made. All else of it follows the links.
+// before the links of h are made, when filters come or change. All else of it
+// follows the links.
 func (d *Daemon) filterFirst(ctx context.Context, h *network.Host) {
 	next := h.Firewall
 	if was := d.filters.tried; was != nil {
-		if slices.Equal(was.NICs, next.NICs) {
+		if !filtersCome(was.NICs, next.NICs) {
 			return
 		}
 		next = *was
@@ -44,6 +45,20 @@ func (d *Daemon) filterFirst(ctx context.Context, h *network.Host) {
 func (d *Daemon) filter(ctx context.Context, h *network.Host) error {
 	d.filters.tried = &h.Firewall
 	return d.parts.Firewall.Apply(ctx, h.Firewall)
+}
+
+// filtersCome reports whether want has a filtered NIC that was does not have as it
+// is. Both are sorted by owner and share what has not changed.
+func filtersCome(was, want []*firewall.NIC) bool {
+	for _, n := range want {
+		for len(was) > 0 && was[0].Owner < n.Owner {
+			was = was[1:]
+		}
+		if n.Filtered() && (len(was) == 0 || was[0] != n) {
+			return true
+		}
+	}
+	return false
 }
 
 // bothNICs returns the NICs of want, and those of was that have another

@@ -44,11 +44,11 @@ type NICFamily struct {
 	NAT    bool           // the network translates what leaves Subnet, but not for Behind
 }
 
-// filtered reports whether anything is kept from Dev.
-func (n *NIC) filtered() bool { return n.FilterMAC || n.V4.Filter || n.V6.Filter }
+// Filtered reports whether anything is kept from Dev.
+func (n *NIC) Filtered() bool { return n.FilterMAC || n.V4.Filter || n.V6.Filter }
 
 // bridge reports whether n needs the table of family bridge.
-func (n *NIC) bridge() bool { return n.filtered() || n.Priority != 0 || n.Hairpin }
+func (n *NIC) bridge() bool { return n.Filtered() || n.Priority != 0 || n.Hairpin }
 
 // Content implements Part. It fails when the names and addresses of the NIC are
 // none that it can have.
@@ -57,7 +57,7 @@ func (n *NIC) Content() (Content, error) {
 	switch {
 	case !plain(n.Dev):
 		return Content{}, fmt.Errorf("nic %s: the interface %q is not fit for the packet filter", n.Owner, n.Dev)
-	case n.filtered() && !ok:
+	case n.Filtered() && !ok:
 		return Content{}, fmt.Errorf("nic %s: %q is not its MAC address", n.Owner, n.MAC)
 	}
 	var c Content
@@ -69,7 +69,7 @@ func (n *NIC) Content() (Content, error) {
 	if n.Hairpin {
 		add(nicSelves, dev+" . "+dev, "")
 	}
-	if n.filtered() {
+	if n.Filtered() {
 		add(nicFiltered, dev, "")
 	}
 	if n.FilterMAC {
