@@ -16,7 +16,11 @@ networks, of instances (static, routed or leased) and of forwards.`,
 	}
 	format := addFormat(cmd, formats...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		all, err := a.client().NetworkAllocations(cmd.Context(), strings.Join(args, ""))
+		c := a.client()
+		all, err := c.NetworkAllocations(cmd.Context(), strings.Join(args, ""))
+		if err == nil && len(args) > 0 && len(all) == 0 {
+			_, _, err = c.Network(cmd.Context(), args[0]) // a misspelled one is not to pass for an empty one
+		}
 		if err != nil {
 			return err
 		}

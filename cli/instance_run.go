@@ -14,7 +14,8 @@ func (a *app) instanceStart() *cobra.Command {
 	return a.stateCommand("start", "started", `Start instances: make their NICs, and announce their routes.
 
 The command ends when the NICs are in place. When that is not possible, the
-instance is stopped again.`, `  netctl instance start web
+instance is stopped again. One that has an error later, because somebody deleted
+its network namespace, counts as running: restart it.`, `  netctl instance start web
   netctl instance start app --pid $(podman inspect --format '{{.State.Pid}}' app)
   netctl instance start app --netns blue`)
 }
