@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"maps"
-	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"testing"
 
 	"netctl/api"
-	"netctl/bgp"
 	"netctl/client"
 	"netctl/network/link"
 )
@@ -348,49 +346,5 @@ func TestErroredInstance(t *testing.T) {
 	b.eventually("healed", func() bool { return b.instance("web").Status == "Running" })
 	if body := b.get("/1.0/metrics"); !strings.Contains(body, `netctl_instances{status="running"} 1`) {
 		t.Errorf("metrics say %s", body)
-	}
-}
-
-// announces reports whether the speaker was told to announce a prefix.
-func (b *bench) announces(prefix string) bool {
-	return slices.ContainsFunc(b.speaker.last().Paths, func(p bgp.Path) bool { return p.Prefix == netip.MustParsePrefix(prefix) })
-}
-
-// TestStartAnnounces: a start is over when its routes are announced, but does
-// not wait for who opens a tap.
-func TestStartAnnounces(t *testing.T) {
-	b := newBench(t)
-	b.enable()
-	b.host.mu.Lock()
-	b.host.dark = map[string]bool{"tap1": true}
-	b.host.mu.Unlock()
-	b.done(b.CreateInstance(t.Context(), api.InstancesPost{Name: "web", Start: true, Devices: map[string]map[string]string{
-		"eth0": {"network": "br0", "ipv4.routes.external": "198.51.100.7/32"},
-	}}))
-	if !b.announces("198.51.100.7/32") {
-		t.Error("the start was over before its route was announced")
-	}
-	b.done(b.PatchInstance(t.Context(), "web", api.InstancePatch{Devices: map[string]map[string]string{
-		"eth0": {"network": "br0", "ipv4.routes.external": "198.51.100.8/32"},
-	}}, ""))
-	if !b.announces("198.51.100.8/32") || b.announces("198.51.100.7/32") {
-		t.Error("the change was over before it was announced")
-	}
-	task, err := b.CreateInstance(t.Context(), api.InstancesPost{Name: "vm", Type: api.VirtualMachine, Start: true, Devices: map[string]map[string]string{
-		"eth0": {"network": "br0", "host_name": "tap1", "ipv4.routes.external": "198.51.100.9/32"},
-	}})
-	b.done(task, err)
-	b.applied(task.Revision, nil) // the prefix that is held holds nobody up
-	if b.announces("198.51.100.9/32") {
-		t.Error("a route is announced to a tap that nobody has opened")
-	}
-	b.host.mu.Lock()
-	b.host.dark = nil
-	b.host.mu.Unlock()
-	b.host.changed <- struct{}{}
-	b.eventually("the announcement", func() bool { return b.announces("198.51.100.9/32") })
-	b.done(b.action("vm", "stop"))
-	if b.announces("198.51.100.9/32") || !b.announces("198.51.100.8/32") {
-		t.Error("the stop was over before its routes were withdrawn")
 	}
 }

@@ -23,7 +23,7 @@ type view struct {
 	store   db.Store
 	decoder *decoder
 	look    func(ctx context.Context, peers []netip.Addr) (link.Observed, error)
-	looked  func() // called when a look has ended that somebody went on without
+	looked  func() // called when a look has ended that somebody went on without, or has led to other routes
 
 	mu      sync.Mutex
 	stale   bool // the host has changed since the latest look began
@@ -88,8 +88,18 @@ func (v *view) host(ctx context.Context) (*network.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Whoever derives this may be no more than the speaker, or a question; but
+	// routes over several NICs are those that are up.
+	turned := v.last != nil && v.from.snapshot == s && !slices.EqualFunc(v.last.Link.Routes, h.Link.Routes, sameHops)
 	v.last, v.from.snapshot, v.from.seen = h, s, v.seen
+	if turned {
+		v.looked()
+	}
 	return h, nil
+}
+
+func sameHops(a, b *link.Route) bool {
+	return a == b || a.Prefix == b.Prefix && slices.Equal(a.Hops, b.Hops)
 }
 
 // observed returns the host as it is now or, while a look at it takes long, as
