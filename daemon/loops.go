@@ -142,7 +142,8 @@ const routerIDKey = "volatile.bgp.routerid"
 
 // beforeDelete lets peers forget what is about to be taken down: it waits,
 // for a bounded time, until the speaker has applied the latest revision and
-// the withdrawals have been sent.
+// the withdrawals have been sent. What has come in its place meanwhile is
+// announced.
 func (d *Daemon) beforeDelete(ctx context.Context) {
 	objs, err := d.store.Snapshot(ctx)
 	if err != nil {
@@ -150,7 +151,7 @@ func (d *Daemon) beforeDelete(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, withdrawBound)
 	defer cancel()
-	d.speaking.Poke()
+	d.hostChanged()
 	withdrawn := func() bool { return d.speaking.Status()[0].Tried >= int64(objs.Revision()) }
 	if err := d.progress.until(ctx, withdrawn); err != nil {
 		d.log.Warn("data plane goes away before its routes were withdrawn", "revision", objs.Revision())

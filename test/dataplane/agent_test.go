@@ -53,7 +53,7 @@ func serve(dir string) error {
 	if a.links, err = netlink.New(log); err != nil {
 		return err
 	}
-	a.links.BeforeDelete = func(context.Context) { a.deletes.Add(1) }
+	a.links.BeforeDelete = a.before
 	if a.filter, err = nft.New(log); err != nil {
 		return err
 	}
@@ -85,6 +85,7 @@ type Agent struct {
 	filter   *nft.Firewall
 	services *dnsmasq.Servers
 	deletes  atomic.Int64
+	standing atomic.Pointer[[]string] // the routes of ours when something was about to be taken down last; nil when nobody asks
 	taps     map[string]*os.File
 	unwatch  func() error
 	conns    map[string]net.Conn // by name, for Ask
@@ -165,6 +166,32 @@ func (a *Agent) Resync(_ struct{}, _ *struct{}) error {
 	a.links.Resync()
 	a.filter.Resync()
 	a.services.Resync()
+	return nil
+}
+
+// before notes that something is about to be taken down.
+func (a *Agent) before(ctx context.Context) {
+	a.deletes.Add(1)
+	if a.standing.Load() == nil {
+		return
+	}
+	o, err := a.links.Observe(ctx, nil)
+	if err != nil {
+		panic(err)
+	}
+	routes := make([]string, len(o.Own))
+	for i, r := range o.Own {
+		routes[i] = r.Prefix.String()
+	}
+	a.standing.Store(&routes)
+}
+
+// Standing returns the routes of ours that there were when something was about
+// to be taken down last, since it was first asked for.
+func (a *Agent) Standing(_ struct{}, routes *[]string) error {
+	if was := a.standing.Swap(routes); was != nil {
+		*routes = *was
+	}
 	return nil
 }
 

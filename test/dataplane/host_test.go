@@ -80,6 +80,26 @@ func TestDeleteLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestReplaceBeforeDelete holds that what comes is there before what goes is
+// about to be taken down, so that it need not wait for that to be withdrawn.
+func TestReplaceBeforeDelete(t *testing.T) {
+	h := newBare(t)
+	w := world(lan)
+	with := func(p string) World {
+		w := w
+		w.Link.Routes = []*link.Route{link.OnLink(prefix(p), lan.name, lan.name)}
+		return w
+	}
+	h.apply(with("198.51.100.7/32"))
+	var standing []string
+	h.call("Standing", struct{}{}, &standing)
+	h.apply(with("198.51.100.6/32"))
+	h.call("Standing", struct{}{}, &standing)
+	if want := []string{"198.51.100.6/32", "198.51.100.7/32"}; !slices.Equal(standing, want) {
+		t.Errorf("when a route was about to go, there were %v, want %v", standing, want)
+	}
+}
+
 // TestForeign holds that what is not ours survives everything, however
 // similar its name is.
 func TestForeign(t *testing.T) {

@@ -25,12 +25,13 @@ import (
 // names the network and the command.
 func (h *Host) Do(ctx context.Context, ops []link.Op) error {
 	defer h.settle()
-	_, err := h.do(ctx, ops)
+	_, err := h.do(ctx, ops, func() {})
 	return err
 }
 
-// do is Do that counts what succeeded.
-func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
+// do is Do that counts what succeeded. Before is called before everything that
+// takes something down.
+func (h *Host) do(ctx context.Context, ops []link.Op, before func()) (done int, err error) {
 	r := run{unmade: map[string]bool{}, unaddressed: map[string]bool{}, unmarked: map[string]bool{}}
 	for len(ops) > 0 {
 		if err := ctx.Err(); err != nil {
@@ -42,6 +43,9 @@ func (h *Host) do(ctx context.Context, ops []link.Op) (done int, err error) {
 		}
 		if n < 0 {
 			n = len(ops)
+		}
+		if ops[0].TakesDown() {
+			before()
 		}
 		h.together(ctx, ops[:n], &r)
 		ops = ops[n:]

@@ -33,7 +33,8 @@ import (
 // A Host is the network namespace in which it was made.
 type Host struct {
 	// BeforeDelete, when set, is called once in an Apply that is going to
-	// take something down, before it does.
+	// take something down, before it does. What comes in its place is there
+	// already.
 	BeforeDelete func(context.Context)
 
 	// Drift, when set, is told what an Apply is about to do although an Apply
@@ -135,7 +136,11 @@ const rounds = 4
 // wanted link and is not ours is an error, and is left alone.
 func (h *Host) Apply(ctx context.Context, want link.State) error {
 	defer h.settle()
-	waited := h.BeforeDelete == nil
+	before := sync.OnceFunc(func() {
+		if h.BeforeDelete != nil {
+			h.BeforeDelete(ctx)
+		}
+	})
 	var failed error
 	for round := range rounds {
 		have, found, err := h.load(want, true)
@@ -154,12 +159,8 @@ func (h *Host) Apply(ctx context.Context, want link.State) error {
 		if round == 0 {
 			h.drift(ctx, want, todo)
 		}
-		if !waited && takesDown(todo) {
-			h.BeforeDelete(ctx)
-			waited = true
-		}
 		var done int
-		done, failed = h.do(ctx, todo)
+		done, failed = h.do(ctx, todo, before)
 		failed = errors.Join(foreign, failed)
 		if done == 0 {
 			return failed
@@ -192,15 +193,6 @@ func same(a, b link.State) bool {
 
 func equal[T any](a, b []*T) bool {
 	return slices.EqualFunc(a, b, func(a, b *T) bool { return a == b || reflect.DeepEqual(a, b) })
-}
-
-func takesDown(ops []link.Op) bool {
-	for _, o := range ops {
-		if o.TakesDown() {
-			return true
-		}
-	}
-	return false
 }
 
 // settle takes in what an Apply has led to, which is no news to anybody.
