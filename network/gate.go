@@ -108,6 +108,10 @@ func (o *Observed) lacking(routes []*link.Route) []*link.Route {
 	var out []*link.Route
 	own := o.Own
 	for _, r := range routes {
+		if len(own) > 0 && own[0] == r {
+			own = own[1:] // as most are, which are known to be as they are wanted
+			continue
+		}
 		for len(own) > 0 && bgp.ComparePrefix(own[0].Prefix, r.Prefix) < 0 {
 			own = own[1:]
 		}
