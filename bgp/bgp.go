@@ -56,7 +56,7 @@ type Config struct {
 	Listen      []netip.AddrPort // sorted; both families for "all addresses"
 	RestartTime time.Duration    // how long helpers keep our routes, 1..4095 s (RFC 4724 section 3)
 	Peers       []Peer           // sorted by Addr, without duplicates
-	Paths       []Path           // sorted by ComparePrefix, one for each prefix
+	Paths       []*Path          // sorted by ComparePrefix, one for each prefix; shared, never modified
 }
 
 // A Peer is one BGP neighbour. One session carries IPv4 and IPv6 unicast.

@@ -16,7 +16,7 @@ import (
 func apply(c bgp.Config, ch bgp.Changes, global bgp.Config) bgp.Config {
 	paths := map[netip.Prefix]bgp.Path{}
 	for _, p := range c.Paths {
-		paths[p.Prefix] = p
+		paths[p.Prefix] = *p
 	}
 	for _, p := range ch.SetPaths {
 		paths[p.Prefix] = p
@@ -46,12 +46,12 @@ func apply(c bgp.Config, ch bgp.Changes, global bgp.Config) bgp.Config {
 	}
 	c.Paths, c.Peers = nil, nil
 	for _, p := range paths {
-		c.Paths = append(c.Paths, p)
+		c.Paths = append(c.Paths, &p)
 	}
 	for _, p := range peers {
 		c.Peers = append(c.Peers, p)
 	}
-	slices.SortFunc(c.Paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	slices.SortFunc(c.Paths, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(c.Peers, func(a, b bgp.Peer) int { return a.Addr.Compare(b.Addr) })
 	return c
 }
@@ -92,9 +92,9 @@ func drawConfig(t *rapid.T) bgp.Config {
 		paths[p.Prefix] = p
 	}
 	for _, p := range paths {
-		c.Paths = append(c.Paths, p)
+		c.Paths = append(c.Paths, &p)
 	}
-	slices.SortFunc(c.Paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	slices.SortFunc(c.Paths, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 	slices.SortFunc(c.Peers, func(a, b bgp.Peer) int { return a.Addr.Compare(b.Addr) })
 	return c
 }
@@ -122,7 +122,7 @@ func TestDiffIsWhatTurnsHaveIntoWant(t *testing.T) {
 			t.Fatalf("Empty is %t for\n%s", changes.Empty(), changes)
 		}
 		for _, p := range changes.SetPaths {
-			if slices.Contains(have.Paths, p) {
+			if slices.ContainsFunc(have.Paths, func(have *bgp.Path) bool { return *have == p }) {
 				t.Fatalf("%s is set and was already there", p)
 			}
 		}
@@ -145,7 +145,9 @@ func TestNextFindsWhatIsInvalid(t *testing.T) {
 				want.Paths = slices.Insert(want.Paths, i, want.Paths[i])
 			}
 			if k := rapid.IntRange(0, n-1).Draw(t, "broken"); rapid.Bool().Draw(t, "break") {
-				want.Paths[k].NextHop = netip.IPv6Unspecified()
+				broken := *want.Paths[k]
+				broken.NextHop = netip.IPv6Unspecified()
+				want.Paths[k] = &broken
 			}
 		}
 		changes, err := bgp.Next(have, want)
@@ -172,7 +174,7 @@ func manyPaths(n int) bgp.Config {
 	var c bgp.Config
 	to := bgp.NewPeerSet(netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"))
 	for i := range n {
-		c.Paths = append(c.Paths, bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32), Peers: to})
+		c.Paths = append(c.Paths, &bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32), Peers: to})
 	}
 	return c
 }
@@ -213,7 +215,7 @@ func TestValidate(t *testing.T) {
 				{Addr: netip.MustParseAddr("192.0.2.2"), Port: 179, ASN: 65001},
 				{Addr: netip.MustParseAddr("fd00::2"), Port: 179, ASN: 65001, HoldTime: 9 * time.Second},
 			},
-			Paths: []bgp.Path{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8::/64")}},
+			Paths: []*bgp.Path{{Prefix: netip.MustParsePrefix("10.0.0.0/24")}, {Prefix: netip.MustParsePrefix("2001:db8::/64")}},
 		}
 	}
 	if err := ok().Validate(); err != nil {

@@ -53,7 +53,7 @@ func (c Config) validateHead() []error {
 // validatePath is Validate of one path.
 func (c Config) validatePath(i int) []error {
 	var errs []error
-	p := &c.Paths[i]
+	p := c.Paths[i]
 	if i > 0 && ComparePrefix(c.Paths[i-1].Prefix, p.Prefix) >= 0 {
 		errs = append(errs, outOfOrder(p.Prefix))
 	}

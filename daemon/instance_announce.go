@@ -56,7 +56,7 @@ func (d *Daemon) heldOf(ctx context.Context, name string) string {
 				}
 				continue
 			}
-			if _, is := slices.BinarySearchFunc(told, p, func(have bgp.Path, p netip.Prefix) int { return bgp.ComparePrefix(have.Prefix, p) }); !is {
+			if _, is := slices.BinarySearchFunc(told, p, func(have *bgp.Path, p netip.Prefix) int { return bgp.ComparePrefix(have.Prefix, p) }); !is {
 				return fmt.Sprintf("%s is held: the speaker has not been told of it", p)
 			}
 		}

@@ -11,7 +11,7 @@ import (
 
 // announces reports whether the speaker was told to announce a prefix.
 func (b *bench) announces(prefix string) bool {
-	return slices.ContainsFunc(b.speaker.last().Paths, func(p bgp.Path) bool { return p.Prefix == netip.MustParsePrefix(prefix) })
+	return slices.ContainsFunc(b.speaker.last().Paths, func(p *bgp.Path) bool { return p.Prefix == netip.MustParsePrefix(prefix) })
 }
 
 // TestStartAnnounces: a start is over when its routes are announced, but does

@@ -146,7 +146,7 @@ func TestExplain(t *testing.T) {
 
 func TestPlanPeers(t *testing.T) {
 	peer := netip.MustParseAddr("192.0.2.1")
-	c := bgp.Config{ASN: 1, Peers: []bgp.Peer{{Addr: peer, NextHop4: netip.MustParseAddr("192.0.2.9")}}, Paths: []bgp.Path{
+	c := bgp.Config{ASN: 1, Peers: []bgp.Peer{{Addr: peer, NextHop4: netip.MustParseAddr("192.0.2.9")}}, Paths: []*bgp.Path{
 		{Prefix: netip.MustParsePrefix("10.0.0.0/24"), Peers: bgp.NewPeerSet(peer)},
 	}}
 	if p := planPeers(c, c); len(p) != 0 {

@@ -84,17 +84,17 @@ func (w *whole) join(old *whole, c change) (ok bool) {
 }
 
 // paths returns the paths of exports.
-func paths(exports []*Export) []bgp.Path {
-	out := make([]bgp.Path, len(exports))
+func paths(exports []*Export) []*bgp.Path {
+	out := make([]*bgp.Path, len(exports))
 	for i, e := range exports {
-		out[i] = e.Path
+		out[i] = &e.Path
 	}
 	return out
 }
 
 func compareExports(a, b *Export) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
 
-func comparePaths(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
+func comparePaths(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) }
 
 func exportPrefix(e *Export) netip.Prefix { return e.Prefix }
 

@@ -37,7 +37,7 @@ type whole struct {
 	slots    []slot        // by what is claimed
 	single   []*Export     // as each object has them: by prefix, then by owner
 	exports  []*Export     // one for each prefix
-	paths    []bgp.Path    // of exports
+	paths    []*bgp.Path   // of exports
 	peers    []*sharedPeer // by address
 }
 

@@ -132,7 +132,7 @@ func checkGates(t *rapid.T, h *network.Host, seen *network.Observed, said *tally
 	up := func(o network.Owner) bool {
 		return h.Down[o.Network] == "" && (o.Instance == "" || h.Down[link.NICOwner(o.Instance, o.Device)] == "")
 	}
-	var paths []bgp.Path
+	var paths []*bgp.Path
 	var held []*network.Export
 	for _, e := range h.Exports {
 		routed := seen != nil && slices.ContainsFunc(seen.Own, func(r *link.Route) bool { return r.Prefix == e.Prefix })
@@ -145,7 +145,7 @@ func checkGates(t *rapid.T, h *network.Host, seen *network.Observed, said *tally
 			continue
 		}
 		said.announced++
-		paths = append(paths, e.Path)
+		paths = append(paths, &e.Path)
 	}
 	if !slices.Equal(held, h.Held) {
 		t.Fatalf("held %v of exports %v", h.Held, h.Exports)

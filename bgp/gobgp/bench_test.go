@@ -51,7 +51,7 @@ func BenchmarkApply(b *testing.B) {
 		<-done
 	})
 	more := c
-	more.Paths = append(slices.Clone(c.Paths), bgp.Path{Prefix: netip.MustParsePrefix("2001:db9::/64"), Peers: c.Paths[0].Peers})
+	more.Paths = append(slices.Clone(c.Paths), &bgp.Path{Prefix: netip.MustParsePrefix("2001:db9::/64"), Peers: c.Paths[0].Peers})
 	apply := func(b *testing.B, then func()) {
 		b.Helper()
 		for n := 0; b.Loop(); n++ {

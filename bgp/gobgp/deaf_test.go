@@ -102,7 +102,7 @@ func TestDeafPeer(t *testing.T) {
 		if c.Paths[n].Prefix == marker {
 			c.Paths = slices.Delete(c.Paths, n, n+1)
 		} else {
-			c.Paths = slices.Insert(c.Paths, n, bgp.Path{Prefix: marker, Peers: everybody})
+			c.Paths = slices.Insert(c.Paths, n, &bgp.Path{Prefix: marker, Peers: everybody})
 		}
 		start := time.Now()
 		if err := s.Apply(t.Context(), c); err != nil {

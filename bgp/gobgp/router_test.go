@@ -179,7 +179,7 @@ func (c *conn) ended(tb testing.TB) []message {
 }
 
 // config is a configuration with these peers, and paths for all of them.
-func config(paths []bgp.Path, routers ...*router) bgp.Config {
+func config(paths []*bgp.Path, routers ...*router) bgp.Config {
 	c := bgp.Config{ASN: 65000, RouterID: netip.MustParseAddr("192.0.2.1"), RestartTime: time.Minute, Paths: paths}
 	var addrs []netip.Addr
 	for _, r := range routers {
@@ -193,13 +193,13 @@ func config(paths []bgp.Path, routers ...*router) bgp.Config {
 }
 
 // somePaths are n paths of each family.
-func somePaths(n int) []bgp.Path {
-	var list []bgp.Path
+func somePaths(n int) []*bgp.Path {
+	var list []*bgp.Path
 	for i := range n {
-		list = append(list, bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}), 32)})
+		list = append(list, &bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}), 32)})
 	}
 	for i := range n {
-		list = append(list, bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 2: 0xd, 3: 0xb8, 6: byte(i >> 8), 7: byte(i)}), 64)})
+		list = append(list, &bgp.Path{Prefix: netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 2: 0xd, 3: 0xb8, 6: byte(i >> 8), 7: byte(i)}), 64)})
 	}
 	return list
 }

@@ -106,12 +106,12 @@ func (s *scope) prune() {
 }
 
 // list returns the paths, sorted by prefix.
-func (s *scope) list() []bgp.Path {
-	list := make([]bgp.Path, 0, len(s.paths))
+func (s *scope) list() []*bgp.Path {
+	list := make([]*bgp.Path, 0, len(s.paths))
 	for p, c := range s.paths {
-		list = append(list, bgp.Path{Prefix: p, NextHop: c.key.nextHop, Peers: c.key.peers})
+		list = append(list, &bgp.Path{Prefix: p, NextHop: c.key.nextHop, Peers: c.key.peers})
 	}
-	slices.SortFunc(list, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	slices.SortFunc(list, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 	return list
 }
 

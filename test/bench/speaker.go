@@ -37,7 +37,7 @@ type outcome struct {
 func serveAgent() int {
 	s := gobgp.New(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo})))
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
-	var paths, more []bgp.Path // more has the probe
+	var paths, more []*bgp.Path // more has the probe
 	for {
 		var o order
 		if err := in.Decode(&o); err != nil {
@@ -53,7 +53,7 @@ func serveAgent() int {
 		o.Config.Paths = paths
 		if o.Probe {
 			if more == nil {
-				more = insert(paths, bgp.Path{Prefix: probe, Peers: everyone(o.Config.Peers)})
+				more = insert(paths, &bgp.Path{Prefix: probe, Peers: everyone(o.Config.Peers)})
 			}
 			o.Config.Paths = more
 		}
@@ -87,18 +87,18 @@ func prefix(i int) netip.Prefix {
 }
 
 // synthetic returns n paths for everybody.
-func synthetic(n int, to bgp.PeerSet) []bgp.Path {
-	paths := make([]bgp.Path, n)
+func synthetic(n int, to bgp.PeerSet) []*bgp.Path {
+	paths := make([]*bgp.Path, n)
 	for i := range paths {
-		paths[i] = bgp.Path{Prefix: prefix(i), Peers: to}
+		paths[i] = &bgp.Path{Prefix: prefix(i), Peers: to}
 	}
 	return paths
 }
 
 // insert returns paths with one more, in order.
-func insert(paths []bgp.Path, p bgp.Path) []bgp.Path {
-	i, _ := slices.BinarySearchFunc(paths, p, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
-	return slices.Concat(paths[:i], []bgp.Path{p}, paths[i:])
+func insert(paths []*bgp.Path, p *bgp.Path) []*bgp.Path {
+	i, _ := slices.BinarySearchFunc(paths, p, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	return slices.Concat(paths[:i], []*bgp.Path{p}, paths[i:])
 }
 
 // An agent is a process with a speaker in it, seen from outside.

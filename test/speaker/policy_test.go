@@ -47,9 +47,9 @@ func TestNextHops(t *testing.T) {
 		own4, own6 := netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("2001:db8:ff::/48")
 		w.config.Paths = w.paths(0, 1)
 		w.config.Paths = append(w.config.Paths,
-			bgp.Path{Prefix: own4, NextHop: netip.MustParseAddr("10.0.1.77"), Peers: bgp.NewPeerSet(w.routers[0].addr)},
-			bgp.Path{Prefix: own6, NextHop: netip.MustParseAddr("fd00:2::77"), Peers: bgp.NewPeerSet(w.routers[1].addr)})
-		slices.SortFunc(w.config.Paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+			&bgp.Path{Prefix: own4, NextHop: netip.MustParseAddr("10.0.1.77"), Peers: bgp.NewPeerSet(w.routers[0].addr)},
+			&bgp.Path{Prefix: own6, NextHop: netip.MustParseAddr("fd00:2::77"), Peers: bgp.NewPeerSet(w.routers[1].addr)})
+		slices.SortFunc(w.config.Paths, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 		w.start()
 		check := func() {
 			t.Helper()
@@ -184,16 +184,16 @@ func TestScope(t *testing.T) {
 		w := newWorld(t, engine, []kind{frr4, bird6, bird4}, nil)
 		w.startRouters()
 		a, b, c := w.routers[0], w.routers[1], w.routers[2]
-		set := func(paths ...bgp.Path) {
-			slices.SortFunc(paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+		set := func(paths ...*bgp.Path) {
+			slices.SortFunc(paths, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 			w.config.Paths = paths
 		}
-		to := func(p netip.Prefix, rs ...*router) bgp.Path {
+		to := func(p netip.Prefix, rs ...*router) *bgp.Path {
 			var addrs []netip.Addr
 			for _, r := range rs {
 				addrs = append(addrs, r.addr)
 			}
-			return bgp.Path{Prefix: p, Peers: bgp.NewPeerSet(addrs...)}
+			return &bgp.Path{Prefix: p, Peers: bgp.NewPeerSet(addrs...)}
 		}
 		set(to(prefix4(0), a), to(prefix6(0), a), to(prefix4(1), b), to(prefix4(2), a, b, c), to(prefix6(3)))
 		w.start()
@@ -203,12 +203,12 @@ func TestScope(t *testing.T) {
 		w.waitExact("start", 20*time.Second)
 		for _, step := range []struct {
 			name  string
-			paths []bgp.Path
+			paths []*bgp.Path
 			quiet []*router // must hear nothing at all
 		}{
-			{"from one to another", []bgp.Path{to(prefix4(0), b), to(prefix6(0), b), to(prefix4(1), b), to(prefix4(2), a, b, c), to(prefix6(3))}, []*router{c}},
-			{"to nobody and somebody", []bgp.Path{to(prefix4(0)), to(prefix6(0), b), to(prefix4(1), b), to(prefix4(2), a, b, c), to(prefix6(3), c)}, []*router{a}},
-			{"gone", []bgp.Path{to(prefix6(0), b), to(prefix4(2), a, b, c)}, []*router{a}},
+			{"from one to another", []*bgp.Path{to(prefix4(0), b), to(prefix6(0), b), to(prefix4(1), b), to(prefix4(2), a, b, c), to(prefix6(3))}, []*router{c}},
+			{"to nobody and somebody", []*bgp.Path{to(prefix4(0)), to(prefix6(0), b), to(prefix4(1), b), to(prefix4(2), a, b, c), to(prefix6(3), c)}, []*router{a}},
+			{"gone", []*bgp.Path{to(prefix6(0), b), to(prefix4(2), a, b, c)}, []*router{a}},
 		} {
 			since := time.Now()
 			before := map[*router]uint64{}

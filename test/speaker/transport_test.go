@@ -146,7 +146,7 @@ func TestMultihop(t *testing.T) {
 				{Addr: netip.MustParseAddr("10.0.2.2"), Port: 1179, ASN: routerASN, Multihop: 2, LocalAddr: v4, NextHop4: v4, NextHop6: v6, HoldTime: 90 * time.Second},
 				{Addr: netip.MustParseAddr("fd00:2::2"), Port: 1179, ASN: routerASN, Multihop: 2, LocalAddr: v6, NextHop4: v4, NextHop6: v6, HoldTime: 90 * time.Second},
 			},
-			Paths: []bgp.Path{{Prefix: prefix4(1), Peers: bgp.NewPeerSet(netip.MustParseAddr("10.0.2.2"), netip.MustParseAddr("fd00:2::2"))}},
+			Paths: []*bgp.Path{{Prefix: prefix4(1), Peers: bgp.NewPeerSet(netip.MustParseAddr("10.0.2.2"), netip.MustParseAddr("fd00:2::2"))}},
 		}
 		a.apply(c)
 		lab.WaitSession(bird, v4, 20*time.Second)

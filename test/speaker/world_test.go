@@ -122,14 +122,14 @@ var all4, all6 = netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("
 
 // paths returns n IPv4 and n IPv6 paths, starting with number from, for all
 // peers.
-func (w *world) paths(from, n int) []bgp.Path {
+func (w *world) paths(from, n int) []*bgp.Path {
 	to := w.everybody()
-	var list []bgp.Path
+	var list []*bgp.Path
 	for i := from; i < from+n; i++ {
-		list = append(list, bgp.Path{Prefix: prefix4(i), Peers: to})
+		list = append(list, &bgp.Path{Prefix: prefix4(i), Peers: to})
 	}
 	for i := from; i < from+n; i++ {
-		list = append(list, bgp.Path{Prefix: prefix6(i), Peers: to})
+		list = append(list, &bgp.Path{Prefix: prefix6(i), Peers: to})
 	}
 	return list
 }
@@ -171,11 +171,11 @@ func (w *world) mustNotLose(what string, r *router, since time.Time) {
 func (w *world) replace() {
 	w.fresh++
 	for _, f := range []func(int) netip.Prefix{prefix4, prefix6} {
-		add := bgp.Path{Prefix: f(1<<15 + w.fresh), Peers: w.everybody()}
-		first := slices.IndexFunc(w.config.Paths, func(p bgp.Path) bool { return bgp.FamilyOf(p.Prefix) == bgp.FamilyOf(add.Prefix) })
+		add := &bgp.Path{Prefix: f(1<<15 + w.fresh), Peers: w.everybody()}
+		first := slices.IndexFunc(w.config.Paths, func(p *bgp.Path) bool { return bgp.FamilyOf(p.Prefix) == bgp.FamilyOf(add.Prefix) })
 		w.config.Paths = append(slices.Delete(slices.Clone(w.config.Paths), first, first+1), add)
 	}
-	slices.SortFunc(w.config.Paths, func(a, b bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
+	slices.SortFunc(w.config.Paths, func(a, b *bgp.Path) int { return bgp.ComparePrefix(a.Prefix, b.Prefix) })
 }
 
 // waitExact waits until the kernel of every router has exactly the prefixes
