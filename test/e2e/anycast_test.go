@@ -17,6 +17,9 @@ func spread(from *lab.NS, n int, to netip.AddrPort) []string {
 	out := make([]string, n)
 	for i := range out {
 		source := netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(100 + i%100)}), uint16(20000+i/100))
+		if to.Addr().Is6() { // by ports alone
+			source = netip.AddrPortFrom(netip.MustParseAddr(lab.Far6), uint16(20000+i))
+		}
 		name, err := from.Ask(source, to)
 		if err != nil {
 			from.Lab.Fatalf("from %s: %v", source, err)
@@ -47,36 +50,42 @@ func TestAnycastOnOneHost(t *testing.T) {
 	s := newSite(t, frr, false)
 	s.privateNetwork("ipv4.routes.anycast=true", "ipv6.routes.anycast=true")
 	sources(s.Far)
-	service := netip.AddrPortFrom(netip.MustParseAddr(vip4), 7)
+	service, service6 := netip.AddrPortFrom(netip.MustParseAddr(vip4), 7), netip.AddrPortFrom(netip.MustParseAddr(vip6), 7)
 	var guests []*lab.NS
 	for i, name := range []string{"one", "two", "three"} {
 		n := fmt.Sprint(10 + i)
 		ns := s.guest(name, static(n, vip4+"/32", vip6+"/128")...)
 		settle(ns, n, vip4+"/32", vip6+"/128")
 		ns.Answer(service, name)
+		ns.Answer(service6, name)
 		guests = append(guests, ns)
 	}
 	s.WaitRoutes(1, vip4+"/32", vip6+"/128")
 	s.Soon("all routes", func() error {
-		out := s.Host.Run("ip", "route", "show", vip4)
-		return lab.Expect(strings.Count(out, "nexthop") == 3, "%s", out)
+		out := s.Host.Run("ip", "route", "show", vip4) + s.Host.Run("ip", "-6", "route", "show", vip6)
+		return lab.Expect(strings.Count(out, "nexthop") == 6, "%s", out)
 	})
 	for i := range guests {
 		s.reaches(s.Host, fmt.Sprint("10.1.0.", 10+i))
+		s.reaches(s.Host, fmt.Sprint("fd42:1::", 10+i))
 	}
-	got := shares(spread(s.Far, 200, service))
-	t.Logf("spread %v", got)
-	if len(got) != 3 {
-		t.Errorf("200 flows reach only %v", got)
+	for _, to := range []netip.AddrPort{service, service6} {
+		got := shares(spread(s.Far, 200, to))
+		t.Logf("spread %v", got)
+		if len(got) != 3 {
+			t.Errorf("200 flows to %s reach only %v", to, got)
+		}
 	}
 
 	since := time.Now()
 	for i, ns := range guests[:2] {
 		s.Daemon.CLI("instance", "stop", ns.Full)
-		got := shares(spread(s.Far, 100, service))
-		t.Logf("without %s %v", ns.Name, got)
-		if len(got) != 2-i {
-			t.Errorf("without %s flows reach %v", ns.Name, got)
+		for _, to := range []netip.AddrPort{service, service6} {
+			got := shares(spread(s.Far, 100, to))
+			t.Logf("without %s %v", ns.Name, got)
+			if len(got) != 2-i {
+				t.Errorf("without %s flows to %s reach %v", ns.Name, to, got)
+			}
 		}
 	}
 	s.Undisturbed(since, vip4+"/32", vip6+"/128")

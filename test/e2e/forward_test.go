@@ -14,10 +14,10 @@ import (
 func TestForward(t *testing.T) {
 	t.Parallel()
 	for _, f := range []struct {
-		name, subnet, client, other, length, listen, far string
+		name, subnet, client, other, length, listen, far, family, hop string
 	}{
-		{"IPv4", "10.0.0.1", "10.0.0.10", "10.0.0.11", "/24", "198.51.100.7", lab.Far4},
-		{"IPv6", "fd42::1", "fd42::10", "fd42::11", "/64", "2001:db8:100::7", lab.Far6},
+		{"IPv4", "10.0.0.1", "10.0.0.10", "10.0.0.11", "/24", "198.51.100.7", lab.Far4, "ipv4", "192.0.2.77"},
+		{"IPv6", "fd42::1", "fd42::10", "fd42::11", "/64", "2001:db8:100::7", lab.Far6, "ipv6", "2001:db8::77"},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
@@ -58,6 +58,11 @@ func TestForward(t *testing.T) {
 			s.Daemon.CLI("network", "forward", "set", "br0", f.listen, "user.x=y")
 			s.Daemon.CLI("network", "forward", "port", "add", "br0", f.listen, "tcp", "443", f.client, "8080")
 			s.Undisturbed(since, prefix)
+			s.Daemon.CLI("network", "set", "br0", "bgp."+f.family+".nexthop="+f.hop)
+			s.gateway(prefix, f.hop)
+			for _, c := range s.Monitor.Withdrawn(since, func(p netip.Prefix) bool { return p.String() == prefix }) {
+				t.Errorf("a new next hop withdrew the prefix: %s", c)
+			}
 			s.Daemon.CLI("network", "forward", "port", "remove", "br0", f.listen, "--force")
 			s.WaitRoutes(0, prefix)
 			s.Daemon.CLI("network", "forward", "set", "br0", f.listen, "target_address="+f.client)

@@ -49,7 +49,11 @@ func settle(ns *lab.NS, n string, external ...string) {
 		ns.Run("ip", args...)
 	}
 	for _, a := range external {
-		ns.Run("ip", "addr", "replace", a, "dev", "lo")
+		args := []string{"addr", "replace", a, "dev", "lo"}
+		if strings.Contains(a, ":") {
+			args = append(args, "nodad")
+		}
+		ns.Run("ip", args...)
 	}
 }
 
