@@ -110,7 +110,7 @@ func TestRefusals(t *testing.T) {
 	b := newBench(t)
 	b.enable()
 	b.host.mu.Lock()
-	b.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}}
+	b.host.foreign = map[string]*link.Seen{"eth0": {Name: "eth0", Up: true}, "half0": {Name: "half0", Making: true}}
 	b.host.mu.Unlock()
 	b.host.changed <- struct{}{}
 	post := func(name string, cfg map[string]string) func() error {
@@ -149,6 +149,9 @@ func TestRefusals(t *testing.T) {
 		if after, _ := b.Status(t.Context()); after.Revision != before.Revision {
 			t.Errorf("%s: revision went from %d to %d", tt.name, before.Revision, after.Revision)
 		}
+	}
+	if err := post("half0", nil)(); err != nil {
+		t.Errorf("the name of an interface that is being made for a network that went meanwhile: %v", err)
 	}
 	if err := b.ResetBGPPeer(t.Context(), netip.MustParseAddr("192.0.2.1")); err != nil || len(b.speaker.reset) != 1 {
 		t.Errorf("reset: %v, %v", err, b.speaker.reset)

@@ -111,7 +111,7 @@ func (d *Daemon) hostNamesFree(name string, v, old storedInstance) error {
 			continue
 		}
 		if seen := o.Links[host]; seen != nil {
-			if _, ours := seen.Owner(); !ours {
+			if _, ours := seen.Owner(); !ours && !seen.Making {
 				return api.Errorf(api.Conflict, "instance %q: device %q: host_name=%s: an interface of that name exists on this host and is not netctl's", name, device, host)
 			}
 		}

@@ -77,7 +77,7 @@ func (d *Daemon) nameFree(r *http.Request, name string) error {
 	if !ok {
 		return nil
 	}
-	if n, ours := seen.Owner(); ours && n == name {
+	if n, ours := seen.Owner(); ours && n == name || seen.Making {
 		return nil
 	}
 	return api.Errorf(api.Conflict, "network %q: interface %s exists on this host and is not netctl's", name, name)

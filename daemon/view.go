@@ -227,7 +227,7 @@ func (v *view) take(o link.Observed, peers []netip.Addr) {
 // on, has changed between two looks.
 func same(a, b link.Observed) bool {
 	seen := func(a, b *link.Seen) bool {
-		return a == b || a.Alias == b.Alias && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs) &&
+		return a == b || a.Alias == b.Alias && a.Making == b.Making && a.Up == b.Up && a.Master == b.Master && slices.Equal(a.Addrs, b.Addrs) &&
 			(a.Alias == "" || a.Carrier == b.Carrier && a.Blocked == b.Blocked)
 	}
 	routed := func(a, b *link.Route) bool { return a == b || a.Compare(b) == 0 }

@@ -163,6 +163,7 @@ type Observed struct {
 type Seen struct {
 	Name    string
 	Alias   string
+	Making  bool   // it is one of ours that has no mark yet, see [Group]
 	Kind    Kind   // empty for hardware
 	Up      bool   // IFF_UP
 	Carrier bool   // IFF_LOWER_UP

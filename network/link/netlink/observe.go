@@ -82,7 +82,7 @@ func (h *Host) see(e *entry) *link.Seen {
 		return e.seen
 	}
 	e.seen = &link.Seen{
-		Name: e.name, Alias: e.alias, Kind: e.kind, Up: e.up, Carrier: e.carrier, MAC: e.mac, MTU: e.mtu,
+		Name: e.name, Alias: e.alias, Making: e.alias == "" && e.ours(), Kind: e.kind, Up: e.up, Carrier: e.carrier, MAC: e.mac, MTU: e.mtu,
 		Master: master, Blocked: e.bridged && e.blocked, Addrs: make([]link.Addr, len(e.addrs)),
 	}
 	for i, a := range e.addrs {
