@@ -3,6 +3,7 @@ package dataplane_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"netctl/network/dhcp"
 	"netctl/network/firewall"
+	"netctl/test/lab"
 )
 
 const (
@@ -223,14 +225,16 @@ func TestFilteredNIC(t *testing.T) {
 		s.host.Run("ip", "route", "add", p.route, "via", p.via)
 		s.outside.Run("ip", "route", "add", p.route, "via", p.back)
 		a := prefix(p.a).Addr()
-		if seen, err := c.lookFrom(join(a, "0"), join(addr(p.from), "7777")); err != nil || seen != a {
-			t.Errorf("from %s: seen as %s (%v)", a, seen, err)
-		}
+		s.host.Lab.Eventually(10*time.Second, fmt.Sprintf("%s is seen as itself", a), func() error {
+			seen, err := c.lookFrom(join(a, "0"), join(addr(p.from), "7777"))
+			return errors.Join(err, lab.Expect(seen == a, "it is seen as %s", seen))
+		})
 		network := map[bool]string{true: "tcp4", false: "tcp6"}[a.Is4()]
 		c.call("Serve", map[string]string{"Network": network, "Addr": join(a, "80")}, nil)
-		if seen, _, err := s.outside.ask(network, join(a, "80")); err != nil || seen.String() != p.from {
-			t.Errorf("to %s: seen as %s (%v)", a, seen, err)
-		}
+		s.host.Lab.Eventually(10*time.Second, fmt.Sprintf("%s answers", a), func() error {
+			seen, _, err := s.outside.ask(network, join(a, "80"))
+			return errors.Join(err, lab.Expect(seen.String() == p.from, "%s is seen as %s", p.from, seen))
+		})
 	}
 	if seen, _, err := other.ask("tcp4", "198.51.100.7:80"); err != nil || seen != addr("10.77.0.12") {
 		t.Errorf("inside, another is seen as %s (%v)", seen, err)
