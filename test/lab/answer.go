@@ -1,9 +1,12 @@
 package lab
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Answer answers every UDP datagram that reaches an address of the namespace
@@ -44,7 +47,13 @@ func (ns *NS) Ask(from, to netip.AddrPort) (string, error) {
 	var conn *net.UDPConn
 	var err error
 	ns.Do(func() {
-		conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(from))
+		// A process that is just being started may hold one that was closed.
+		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(from))
+			if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(deadline) {
+				return
+			}
+		}
 	})
 	if err != nil {
 		return "", err
