@@ -200,9 +200,23 @@ func (s *Site) Undisturbed(since time.Time, prefixes ...string) {
 	}
 	for _, c := range s.Monitor.Changes(since, keep) {
 		if c.Where == InKernel || c.Op == Delete {
-			s.Fatalf("the router noticed: %s", c)
+			s.Fatalf("the router noticed: %s\n%s", c, around(s.Router.Log(), c.Time))
 		}
 	}
+}
+
+// around returns the lines of a router's log of the second before a time and of
+// the one after it.
+func around(log string, at time.Time) string {
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		for _, s := range []time.Duration{-time.Second, 0, time.Second} {
+			if strings.Contains(line, " "+at.Add(s).Format(time.TimeOnly)) {
+				b.WriteString(line)
+			}
+		}
+	}
+	return b.String()
 }
 
 // Soon is Eventually with a usual bound.
