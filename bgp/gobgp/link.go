@@ -39,6 +39,7 @@ type link struct {
 // Timing of connections.
 const (
 	dialTimeout  = 4 * time.Second
+	crossing     = time.Second           // the longest that connections of both sides may be under way together
 	retryAfter   = time.Second           // and up to as much again
 	returnAfter  = 50 * time.Millisecond // from the end of an established session
 	refusedAfter = 3 * time.Second       // from the end of one that was never established, and at most
@@ -70,13 +71,7 @@ func (l *link) config() bgp.Peer {
 // run keeps a session going until ctx is done or finish is called.
 func (l *link) run(ctx context.Context) {
 	defer close(l.done)
-	defer func() {
-		select {
-		case c := <-l.offers:
-			_ = c.Close()
-		default:
-		}
-	}()
+	defer l.refuse()
 	var wait time.Duration
 	for {
 		peer, conn := l.connect(ctx, wait)
@@ -86,13 +81,13 @@ func (l *link) run(ctx context.Context) {
 		r := newRelay(l, peer, conn)
 		l.mu.Lock()
 		l.relay = r
+		l.refuse()
 		closing := l.closing
 		l.mu.Unlock()
 		if closing {
 			_ = conn.Close()
 			return
 		}
-		began := time.Now()
 		why := r.run(ctx)
 		l.mu.Lock()
 		l.relay = nil
@@ -111,11 +106,20 @@ func (l *link) run(ctx context.Context) {
 		switch {
 		case !r.established():
 			wait = refusedAfter
-		case time.Since(began) > steadyAfter, wait == 0:
+		case time.Since(r.began) > steadyAfter, wait == 0:
 			wait = returnAfter
 		default: // it does not last
 			wait = min(4*wait, refusedAfter)
 		}
+	}
+}
+
+// refuse closes the connection that the peer has made, if any.
+func (l *link) refuse() {
+	select {
+	case c := <-l.offers:
+		_ = c.Close()
+	default:
 	}
 }
 
@@ -131,45 +135,63 @@ func (l *link) note(why string) {
 // time.
 func (l *link) connect(ctx context.Context, wait time.Duration) (bgp.Peer, *net.TCPConn) {
 	peer := l.config()
-	dialed := make(chan *net.TCPConn)
-	dctx, cancel := context.WithCancel(ctx)
-	var dialer sync.WaitGroup
-	defer dialer.Wait()
-	defer cancel()
-	if !peer.Passive {
-		dialer.Go(func() { l.dial(dctx, peer, wait, dialed) })
-	}
-	select {
-	case <-ctx.Done():
-		return peer, nil
-	case c := <-l.offers:
-		return peer, c
-	case c := <-dialed:
-		return peer, c
+	for ; ; wait = retryAfter + rand.N(retryAfter) {
+		var due <-chan time.Time
+		if !peer.Passive {
+			due = time.After(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return peer, nil
+		case c := <-l.offers:
+			return peer, c
+		case <-due:
+		}
+		if c := l.dial(ctx, peer); c != nil {
+			return peer, c
+		}
 	}
 }
 
-// dial tries to connect until it succeeds or ctx is done.
-func (l *link) dial(ctx context.Context, peer bgp.Peer, wait time.Duration, dialed chan<- *net.TCPConn) {
-	for ; pause(ctx, wait) == nil; wait = retryAfter + rand.N(retryAfter) {
-		l.setDialing(true)
-		c, err := l.dialOnce(ctx, peer)
-		l.setDialing(false)
-		if err == nil {
-			select {
-			case dialed <- c:
-			case <-ctx.Done():
-				_ = c.Close()
-			}
-			return
+// dial tries to connect once, and returns the connection to use, if any. The
+// one that the peer makes meanwhile has to wait: a helper to which ours gets
+// when a session is up over the other takes it for a second restart, and
+// deletes what it has not heard again (RFC 4724 section 4.2).
+func (l *link) dial(ctx context.Context, peer bgp.Peer) *net.TCPConn {
+	l.setDialing(true)
+	defer l.setDialing(false)
+	dctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var ours, theirs *net.TCPConn
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ours, err = l.dialOnce(dctx, peer)
+	}()
+	select {
+	case <-done:
+	case theirs = <-l.offers:
+		select {
+		case <-done:
+		case <-time.After(crossing):
+			cancel()
+			<-done
 		}
-		if ctx.Err() == nil {
+	}
+	switch {
+	case ours == nil:
+		if theirs == nil && ctx.Err() == nil {
 			l.mu.Lock()
 			l.note(dialError(peer, local(peer), err))
 			l.mu.Unlock()
 			l.changed()
 		}
+		return theirs
+	case theirs != nil:
+		_ = theirs.Close()
 	}
+	return ours
 }
 
 func (l *link) setDialing(d bool) {
@@ -218,8 +240,9 @@ func (l *link) dialOnce(ctx context.Context, p bgp.Peer) (*net.TCPConn, error) {
 
 // offer takes a connection that the peer has made. One that comes while a
 // session is established means that the peer has lost it without us noticing,
-// and takes its place (RFC 4724 section 4.2). Otherwise the first connection
-// wins.
+// and takes its place (RFC 4724 section 4.2), unless the session is so young
+// that both sides have connected at the same time. Otherwise the first
+// connection wins.
 func (l *link) offer(c *net.TCPConn) {
 	p := l.config()
 	out, in := ttls(p, l.asn)
@@ -238,7 +261,7 @@ func (l *link) offer(c *net.TCPConn) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.relay != nil && !l.relay.established() || l.closing {
+	if l.closing || l.relay != nil && (!l.relay.established() || time.Since(l.relay.began) < crossing) {
 		_ = c.Close()
 		return
 	}

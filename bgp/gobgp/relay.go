@@ -36,6 +36,7 @@ type relay struct {
 	link  *link
 	peer  bgp.Peer
 	outer *net.TCPConn // to the peer
+	began time.Time
 
 	out    *adjOut
 	opened chan struct{} // closed when the peer's OPEN has been read
@@ -71,7 +72,7 @@ const openTimeout = 30 * time.Second
 const bufferSize = 64 << 10
 
 func newRelay(l *link, p bgp.Peer, outer *net.TCPConn) *relay {
-	return &relay{link: l, peer: p, outer: outer, out: newAdjOut(), opened: make(chan struct{})}
+	return &relay{link: l, peer: p, outer: outer, began: time.Now(), out: newAdjOut(), opened: make(chan struct{})}
 }
 
 // run carries messages until the session ends, and returns why it did; nothing
