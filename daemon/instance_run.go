@@ -67,7 +67,7 @@ func (d *Daemon) setRunning(tx *db.Tx, name string, netns storedNetns) error {
 		return api.Errorf(api.Invalid, "instance %q: the instance is already running", name)
 	}
 	old := v
-	v.Running, v.Netns, v.LastUsedAt = true, netns, time.Now().UTC()
+	v.Running, v.Netns, v.LastUsedAt, v.Again = true, netns, time.Now().UTC(), nil
 	return d.putInstance(tx, name, v, old)
 }
 
@@ -104,26 +104,28 @@ func (d *Daemon) stopInstance(r *http.Request, name string) (reply, error) {
 	return d.runErrand(r, errand{
 		doing: "Stopping instance", then: "instance-stopped", name: name,
 		write: func(tx *db.Tx) error {
-			_, err := setStopped(tx, name)
-			return err
+			return setStopped(tx, name, forGood)
 		},
 	})
 }
 
-// setStopped stores that an instance that runs does not, and returns the
-// namespace that it was started in.
-func setStopped(tx *db.Tx, name string) (storedNetns, error) {
+// setStopped stores that an instance that runs does not, and where it is to be
+// started again, if it is, given the namespace that it was started in.
+func setStopped(tx *db.Tx, name string, again func(storedNetns) *storedNetns) error {
 	_, v, err := loadInstance(tx, name)
 	if err != nil {
-		return storedNetns{}, err
+		return err
 	}
 	if !v.Running {
-		return storedNetns{}, api.Errorf(api.Invalid, "instance %q: the instance is already stopped", name)
+		return api.Errorf(api.Invalid, "instance %q: the instance is already stopped", name)
 	}
-	netns := v.Netns
+	v.Again = again(v.Netns)
 	v.Running, v.Netns = false, storedNetns{}
-	return netns, tx.Put(instanceKey(name), schemaVersion, v)
+	return tx.Put(instanceKey(name), schemaVersion, v)
 }
+
+// forGood says that an instance is not to be started again.
+func forGood(storedNetns) *storedNetns { return nil }
 
 // restartInstance stops an instance and starts it again, in the namespace that
 // it was in unless the request names another.
@@ -139,21 +141,26 @@ func (d *Daemon) restartInstance(r *http.Request, name string, req api.InstanceS
 	return d.runErrand(r, errand{
 		doing: "Restarting instance", then: "instance-restarted", name: name,
 		write: func(tx *db.Tx) error {
-			was, err := setStopped(tx, name)
-			if netns == (storedNetns{}) {
-				netns = was
-			}
-			return err
+			return setStopped(tx, name, func(was storedNetns) *storedNetns {
+				if netns == (storedNetns{}) {
+					netns = was
+				}
+				return &netns
+			})
 		},
 		follow: func(ctx context.Context, rev int64) error {
-			if err := d.followed(ctx, name, rev); err != nil {
-				return err
+			trouble := d.followed(ctx, name, rev)
+			if ctx.Err() != nil {
+				return trouble // it goes on with the next daemon
 			}
 			rev1, err := d.store.Update(ctx, func(tx *db.Tx) error { return d.setRunning(tx, name, netns) })
-			if err != nil {
-				return err
+			if err == nil {
+				err = d.started(ctx, name, int64(rev1))
 			}
-			return d.started(ctx, name, int64(rev1))
+			if err != nil {
+				return errors.Join(trouble, err)
+			}
+			return nil
 		},
 	})
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,8 @@ import (
 
 	"netctl/api"
 	"netctl/client"
+	"netctl/db"
+	"netctl/db/sqlite"
 	"netctl/network/link"
 )
 
@@ -213,6 +216,43 @@ func (b *bench) restart() {
 		b.t.Fatal(err)
 	}
 	b.begin()
+}
+
+// TestRestartInterrupted has the daemon end between the two halves of the
+// restart of an instance.
+func TestRestartInterrupted(t *testing.T) {
+	b := newBench(t)
+	b.bridge()
+	for _, name := range []string{"web", "db"} {
+		b.done(b.CreateInstance(t.Context(), api.InstancesPost{Name: name, Start: true, Netns: "/proc/self/ns/net"}))
+	}
+	b.signals <- syscall.SIGTERM
+	if err := <-b.ended; err != nil {
+		t.Fatal(err)
+	}
+	s, err := sqlite.Open(t.Context(), filepath.Join(b.dir, databaseName), nil, discard())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Update(t.Context(), func(tx *db.Tx) error {
+		again := func(was storedNetns) *storedNetns { return &was }
+		return errors.Join(setStopped(tx, "web", again), setStopped(tx, "db", forGood))
+	})
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b.begin()
+	for range 2 {
+		all, err := b.InstancesWithState(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all[0].StatusCode == api.StatusRunning || all[1].StatusCode != api.StatusRunning || all[1].State.Netns != "/proc/self/ns/net" {
+			t.Errorf("%s is %s, %s is %s in %q", all[0].Name, all[0].Status, all[1].Name, all[1].Status, all[1].State.Netns)
+		}
+		b.done(b.action("web", "restart"))
+		b.restart() // and nothing of it is left
+	}
 }
 
 func TestAutostart(t *testing.T) {

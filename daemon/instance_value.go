@@ -25,6 +25,9 @@ type storedInstance struct {
 	LastUsedAt  time.Time                    `json:"last_used_at,omitzero"` // when it was started last
 	Running     bool                         `json:"running,omitempty"`
 	Netns       storedNetns                  `json:"netns,omitzero"`
+	// Again is where an instance is to be started that was stopped for a
+	// restart; nil for all others. A daemon that finds one starts it.
+	Again *storedNetns `json:"again,omitempty"`
 }
 
 // A storedNetns is the network namespace that a running container was started

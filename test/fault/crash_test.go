@@ -57,6 +57,11 @@ var scenarios = []scenario{
 		write:   []string{"instance", "stop", guestName},
 	},
 	{
+		name:    "restart an instance",
+		prepare: [][]string{second, guest("--start")},
+		write:   []string{"instance", "restart", guestName},
+	},
+	{
 		name:    "delete an instance that runs",
 		prepare: [][]string{second, guest("--start")},
 		write:   []string{"instance", "delete", guestName, "--force"},
@@ -237,7 +242,7 @@ func (s *site) stored() string {
 		s.Fatalf("instances: %v", err)
 	}
 	for _, i := range instances {
-		fmt.Fprintln(&b, i.Name, i.Config, i.Devices, i.StatusCode == api.StatusStopped)
+		fmt.Fprintln(&b, i.Name, i.Config, i.Devices, i.LastUsedAt, i.StatusCode == api.StatusStopped)
 	}
 	return b.String()
 }
